@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A QEMU command line as data."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The virtual hardware that a guest config names; everything QEMU needs beside the boot."""
+
+    binary: str
+    machine: str
+    cpu: str
+    vcpus: int
+    memory_mib: int
+    accelerator: str
+    devices: tuple[str, ...] = ()
+    """Further QEMU arguments, as the guest config has them."""
+
+
+@dataclass(frozen=True)
+class Boot:
+    """What a direct kernel boot loads."""
+
+    kernel: Path
+    initrd: Path
+    append: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Guest memory in a file: shared while a snapshot is made, private when one is restored.
+
+    With `private`, QEMU maps the file copy-on-write: a restore costs no copy of the memory and
+    leaves the file as it is (QEMU, docs/vm-templating.rst).
+    """
+
+    file: Path
+    private: bool
+
+
+@dataclass(frozen=True)
+class Lines:
+    """File descriptors, inherited by QEMU, of the sockets behind its serial ports and monitor."""
+
+    console: int
+    control: int
+    monitor: int
+
+
+@dataclass(frozen=True)
+class QemuCommand:
+    """One QEMU process to be."""
+
+    machine: Machine
+    boot: Boot
+    memory: Memory | None = None
+    incoming: bool = False
+    """Wait for a snapshot's device state instead of booting."""
+    plugin: tuple[str, ...] = field(default=())
+    """The arguments that load the failpoint plugin."""
+
+    def argv(self, lines: Lines) -> list[str]:
+        """The command line, program first."""
+        machine = self.machine
+        options = machine.machine + (",memory-backend=ram" if self.memory else "")
+        argv = [machine.binary, "-nodefaults", "-no-user-config", "-display", "none"]
+        argv += ["-machine", options, "-cpu", machine.cpu, "-smp", str(machine.vcpus)]
+        argv += ["-accel", machine.accelerator, "-m", str(machine.memory_mib), "-no-reboot"]
+        if self.memory:
+            share = "off" if self.memory.private else "on"
+            argv += [
+                "-object",
+                f"memory-backend-file,id=ram,size={machine.memory_mib}M"
+                f",mem-path={_escape(str(self.memory.file))},share={share}",
+            ]
+        argv += ["-kernel", str(self.boot.kernel), "-initrd", str(self.boot.initrd)]
+        argv += ["-append", " ".join(self.boot.append)]
+        for name, descriptor in (("console", lines.console), ("control", lines.control)):
+            argv += ["-chardev", f"socket,id={name},fd={descriptor}", "-serial", f"chardev:{name}"]
+        argv += ["-chardev", f"socket,id=monitor,fd={lines.monitor}"]
+        argv += ["-mon", "chardev=monitor,mode=control"]
+        argv += [*machine.devices, *self.plugin]
+        if self.incoming:
+            argv += ["-incoming", "defer"]
+        return argv
+
+
+def _escape(value: str) -> str:
+    """QEMU's option syntax doubles a comma inside a value."""
+    return value.replace(",", ",,")

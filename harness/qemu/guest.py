@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A running guest: QEMU with its console, control channel and monitor, booted or restored."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from qemu.qmp import QMPClient, QMPError
+
+from harness.console.capture import DEFAULT_LIMIT, ConsoleCapture
+from harness.console.channel import ControlChannel
+from harness.console.text import last_lines
+from harness.errors import GuestError
+from harness.qemu.command import Boot, Machine, Memory, QemuCommand
+from harness.qemu.process import QemuProcess, read_messages
+from harness.qemu.snapshot import Snapshot
+
+
+class BootFailedError(GuestError):
+    """The guest did not become ready; the message has the reason and the console's end."""
+
+
+@dataclass(frozen=True)
+class GuestFiles:
+    """Where one guest's console, control channel and QEMU's own messages are written."""
+
+    console: Path
+    control: Path
+    messages: Path
+
+    @classmethod
+    def within(cls, folder: Path) -> "GuestFiles":
+        """The usual names in an existing folder."""
+        return cls(folder / "console.log", folder / "control.log", folder / "qemu.log")
+
+
+@dataclass(frozen=True)
+class GuestPlan:
+    """All that starting one guest takes; `boot_seconds` is the wall-clock limit until ready."""
+
+    machine: Machine
+    boot: Boot
+    boot_seconds: float
+    console_limit: int = DEFAULT_LIMIT
+
+
+@dataclass(frozen=True)
+class RunningGuest:
+    """A guest that is ready: its init answers on the control channel."""
+
+    process: QemuProcess
+    console: ConsoleCapture
+    channel: ControlChannel
+    monitor: QMPClient
+    files: GuestFiles
+
+    async def hmp(self, command: str) -> str:
+        """Answer of a human monitor command such as `info registers -a`."""
+        answer = await self.monitor.execute(
+            "human-monitor-command", {"command-line": command}
+        )
+        return str(answer)
+
+
+@asynccontextmanager
+async def started_guest(
+    plan: GuestPlan,
+    files: GuestFiles,
+    *,
+    snapshot: Snapshot | None = None,
+    memory: Memory | None = None,
+    plugin: tuple[str, ...] = (),
+) -> AsyncIterator[RunningGuest]:
+    """Boots the guest, or restores `snapshot`; yields it ready and ends QEMU afterwards.
+
+    `memory` backs a boot's memory by a file, so that a snapshot can be saved from it. Raises
+    BootFailedError where the guest does not become ready, InfrastructureError for the host.
+    """
+    if snapshot is not None:
+        memory = Memory(snapshot.memory_path, private=True)
+    command = QemuCommand(plan.machine, plan.boot, memory, snapshot is not None, plugin)
+    async with AsyncExitStack() as stack:
+        console_log = stack.enter_context(files.console.open("wb"))
+        control_log = stack.enter_context(files.control.open("wb", buffering=0))
+        messages = stack.enter_context(files.messages.open("wb"))
+        process = QemuProcess.start(command, messages)
+        stack.push_async_callback(process.end)
+        console_reader, console_writer = await asyncio.open_connection(sock=process.lines.console)
+        stack.callback(console_writer.close)
+        console = ConsoleCapture(console_reader, console_log, plan.console_limit)
+        stack.push_async_callback(console.close)
+        channel = ControlChannel(
+            *await asyncio.open_connection(sock=process.lines.control), control_log
+        )
+        stack.push_async_callback(channel.close)
+        monitor = QMPClient("qemu")
+        stack.push_async_callback(_disconnect, monitor)
+        guest = RunningGuest(process, console, channel, monitor, files)
+        try:
+            async with asyncio.timeout(plan.boot_seconds):
+                await monitor.connect(process.lines.monitor)
+                if snapshot is None:
+                    await channel.wait_ready()
+                else:
+                    await snapshot.load(monitor)
+                    await channel.ping()
+        except TimeoutError as error:
+            raise _boot_failed(guest, f"not ready after {plan.boot_seconds:g} s") from error
+        except (GuestError, QMPError, EOFError, OSError) as error:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(2):
+                    await console.drained()
+            raise _boot_failed(guest, _death(process) or str(error)) from error
+        yield guest
+
+
+async def _disconnect(monitor: QMPClient) -> None:
+    with suppress(QMPError, EOFError, OSError):
+        await monitor.disconnect()
+
+
+def _death(process: QemuProcess) -> str | None:
+    status = process.exit_status
+    if status is None:
+        return None
+    return f"QEMU ended with status {status} before the guest was ready"
+
+
+def _boot_failed(guest: RunningGuest, reason: str) -> BootFailedError:
+    parts = [f"the guest did not become ready: {reason}"]
+    if messages := read_messages(guest.files.messages):
+        parts.append(f"QEMU said: {messages}")
+    if console := guest.files.console.read_bytes():
+        parts.append("last lines of its console:\n" + last_lines(console))
+    return BootFailedError("\n  ".join(parts))

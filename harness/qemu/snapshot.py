@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Snapshots of a ready guest: its memory stays where it is, only device state is written.
+
+The guest that is saved has its memory in an anonymous file (memfd_create(2)) mapped shared, and
+migrates with `x-ignore-shared`, so the migration stream holds device state only, tens of KiB.
+A restored guest maps the same file copy-on-write: restoring copies nothing, and any number of
+guests may be restored from one snapshot (QEMU, docs/vm-templating.rst). Both files live as long as
+the harness's process: nothing is left on disk, however it ends.
+"""
+
+import asyncio
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from qemu.qmp import QMPClient
+
+from harness.errors import GuestError
+from harness.qemu.command import Memory
+
+_IGNORE_SHARED = {"capabilities": [{"capability": "x-ignore-shared", "state": True}]}
+_POLL_SECONDS = 0.01
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A saved guest; the paths are valid while the storage that made them is open."""
+
+    memory_path: Path
+    state_path: Path
+
+    async def load(self, monitor: QMPClient) -> None:
+        """Loads the device state into a QEMU started with `incoming` and lets it run."""
+        await monitor.execute("migrate-set-capabilities", _IGNORE_SHARED)
+        await monitor.execute("migrate-incoming", {"uri": f"exec:cat {self.state_path}"})
+        await _migration_completed(monitor)
+        await monitor.execute("cont")
+
+
+@contextmanager
+def snapshot_storage() -> Iterator[Snapshot]:
+    """Room for one snapshot: boot a guest with `memory_of` it, then `save_snapshot`."""
+    memory = os.memfd_create("guest-memory")
+    state = os.memfd_create("guest-state")
+    own = Path(f"/proc/{os.getpid()}/fd")
+    try:
+        yield Snapshot(own / str(memory), own / str(state))
+    finally:
+        os.close(memory)
+        os.close(state)
+
+
+def memory_of(snapshot: Snapshot) -> Memory:
+    """The memory that a guest must be booted with to be saved as `snapshot`."""
+    return Memory(snapshot.memory_path, private=False)
+
+
+async def save_snapshot(monitor: QMPClient, snapshot: Snapshot) -> None:
+    """Stops the guest and saves it; end it afterwards, since its memory is the snapshot's."""
+    await monitor.execute("stop")
+    await monitor.execute("migrate-set-capabilities", _IGNORE_SHARED)
+    await monitor.execute("migrate", {"uri": f"exec:cat > {snapshot.state_path}"})
+    await _migration_completed(monitor)
+
+
+async def _migration_completed(monitor: QMPClient) -> None:
+    while True:
+        answer = await monitor.execute("query-migrate")
+        status = answer.get("status") if isinstance(answer, dict) else None
+        if status == "completed":
+            return
+        if status in ("failed", "cancelled"):
+            raise GuestError(f"QEMU could not save or load a snapshot: {answer}")
+        await asyncio.sleep(_POLL_SECONDS)
