@@ -44,6 +44,8 @@ class KernelImage:
     segments: tuple[Segment, ...]
     arch: str
     source: str
+    is_relocatable: bool = False
+    """Whether it is a position-independent executable, loaded at another address each time."""
 
     @classmethod
     def from_elf(cls, data: bytes, source: str = "ELF file") -> "KernelImage":
@@ -72,7 +74,7 @@ class KernelImage:
                 f"{source}: nothing loadable in the ELF file; expected an executable or vmlinux, "
                 f"found {elf['e_type']}"
             )
-        return cls(segments, arch, source)
+        return cls(segments, arch, source, is_relocatable=elf["e_type"] == "ET_DYN")
 
     @classmethod
     def from_arm64_image(

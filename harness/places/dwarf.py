@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Source lines and inlining, from an ELF file's DWARF."""
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from elftools.common.exceptions import DWARFError, ELFError
+from elftools.elf.elffile import ELFFile
+
+from harness.errors import ConfigurationError
+
+# A distribution's vmlinux has ten million entries and the search only serves an error message.
+_MOST_ENTRIES = 400_000
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One row of a line program: code at `address` belongs to `line` of `path`."""
+
+    path: str
+    line: int
+    address: int
+    is_statement: bool
+
+
+class LineTable:
+    """The source lines of one ELF file with DWARF, read as they are asked for.
+
+    Addresses are those of the file: of an executable, not of a relocatable module.
+    """
+
+    def __init__(self, dwarf: Any, source: str) -> None:
+        self.source = source
+        self._dwarf = dwarf
+        self._rows_of_file: dict[str, tuple[_Row, ...]] = {}
+
+    @classmethod
+    def from_elf(cls, data: bytes, source: str = "ELF file") -> "LineTable":
+        """Open the DWARF of an ELF executable.
+
+        Raises ConfigurationError if it is no ELF file or has no line information.
+        """
+        try:
+            elf = ELFFile(io.BytesIO(data))
+            has_dwarf = elf.has_dwarf_info() and (
+                elf.get_section_by_name(".debug_line") or elf.get_section_by_name(".zdebug_line")
+            )
+            dwarf = elf.get_dwarf_info() if has_dwarf else None
+        except ELFError as error:
+            raise ConfigurationError(f"{source}: not a readable ELF file: {error}") from error
+        if dwarf is None:
+            raise ConfigurationError(
+                f"{source}: no DWARF line information: build with -g (kernel: CONFIG_DEBUG_INFO)"
+            )
+        return cls(dwarf, source)
+
+    def addresses(self, file: str, line: int) -> tuple[int, ...]:
+        """Where the code of a line begins, each separate piece of it, lowest first.
+
+        `file` is a path or its last components. Empty if the line has no code. Raises
+        ConfigurationError if no file or several files have that name.
+        """
+        rows = self._rows(file)
+        starts: set[int] = set()
+        before: _Row | None = None
+        for row in rows:
+            goes_on = before is not None and before.line == line
+            if row.line == line and row.is_statement and not goes_on:
+                starts.add(row.address)
+            before = row
+        return tuple(sorted(starts))
+
+    def why_no_code(self, file: str, line: int) -> str:
+        """For an error message: which lines near one have code."""
+        lines = sorted({row.line for row in self._rows(file) if row.is_statement})
+        below = [n for n in lines if n < line][-2:]
+        above = [n for n in lines if n > line][:2]
+        near = ", ".join(str(n) for n in (*below, *above))
+        return (
+            f"{self.source} has no code for that line (optimised away, not configured, or another "
+            f"version of the file); nearest lines with code: {near or 'none'}"
+        )
+
+    def functions_inlining(self, name: str) -> tuple[str, ...]:
+        """Functions into which a function was inlined; for error messages, so the search ends
+        after a bounded number of entries and can miss some.
+        """
+        found: dict[str, None] = {}
+        budget = _MOST_ENTRIES
+        for unit in self._dwarf.iter_CUs():
+            inlined: dict[int, list[str]] = {}
+            for origin, holder, used in _inlined_calls(unit):
+                budget -= used
+                if origin is not None:
+                    inlined.setdefault(origin, []).append(holder)
+            for origin, holders in inlined.items():
+                if _name_of(self._dwarf.get_DIE_from_refaddr(origin, unit)) == name:
+                    found.update(dict.fromkeys(holders))
+            if budget <= 0:
+                break
+        return tuple(found)
+
+    def _rows(self, file: str) -> tuple[_Row, ...]:
+        if file not in self._rows_of_file:
+            self._rows_of_file[file] = self._read_rows(file)
+        return self._rows_of_file[file]
+
+    def _read_rows(self, file: str) -> tuple[_Row, ...]:
+        wanted = PurePosixPath(file).parts
+        units = list(self._dwarf.iter_CUs())
+        # A C file's code is in its own unit; only a header's is in many.
+        own = [unit for unit in units if _ends_with(_unit_name(unit), wanted)]
+        rows = [
+            row
+            for unit in own or units
+            for row in _line_rows(self._dwarf, unit)
+            if _ends_with(row.path, wanted)
+        ]
+        paths = sorted({row.path for row in rows})
+        if not rows:
+            names = sorted({PurePosixPath(_unit_name(unit)).name for unit in units})
+            near = [n for n in names if n[:3] == wanted[-1][:3]][:5] if wanted else []
+            hint = f"; files with a similar name: {', '.join(near)}" if near else ""
+            raise ConfigurationError(f"{self.source}: no code comes from a file {file}{hint}")
+        if len(paths) > 1:
+            raise ConfigurationError(
+                f"{self.source}: {len(paths)} files are called {file}: {', '.join(paths[:8])}; "
+                "write more of the path"
+            )
+        return tuple(rows)
+
+
+def _unit_name(unit: Any) -> str:
+    return _name_of(unit.get_top_DIE())
+
+
+def _name_of(entry: Any) -> str:
+    seen = 0
+    while seen < 4:  # a concrete copy names its abstract one, a definition its declaration
+        attribute = entry.attributes.get("DW_AT_name")
+        if attribute is not None:
+            return str(attribute.value.decode("utf-8", "replace"))
+        reference = next(
+            (r for r in ("DW_AT_abstract_origin", "DW_AT_specification") if r in entry.attributes),
+            None,
+        )
+        if reference is None:
+            return ""
+        entry = entry.get_DIE_from_attribute(reference)
+        seen += 1
+    return ""
+
+
+def _ends_with(path: str, wanted: tuple[str, ...]) -> bool:
+    return bool(wanted) and PurePosixPath(path).parts[-len(wanted) :] == wanted
+
+
+def _line_rows(dwarf: Any, unit: Any) -> Iterator[_Row]:
+    try:
+        program = dwarf.line_program_for_CU(unit)
+    except (DWARFError, ELFError):
+        return
+    if program is None:
+        return
+    paths = _file_paths(program)
+    for entry in program.get_entries():
+        state = entry.state
+        if state is None:
+            continue
+        if state.end_sequence:
+            yield _Row("", 0, state.address, False)
+        else:
+            yield _Row(paths.get(state.file, ""), state.line, state.address, bool(state.is_stmt))
+
+
+def _file_paths(program: Any) -> dict[int, str]:
+    """Paths by file number: from 0 in DWARF 5, from 1 before it, when directory 0 was implicit."""
+    header = program.header
+    from_zero = header["version"] >= 5
+    directories = [d.decode("utf-8", "replace") for d in header["include_directory"]]
+    if not from_zero:
+        directories.insert(0, "")
+    paths: dict[int, str] = {}
+    for number, entry in enumerate(header["file_entry"], start=0 if from_zero else 1):
+        directory = directories[entry.dir_index] if entry.dir_index < len(directories) else ""
+        name = entry.name.decode("utf-8", "replace")
+        paths[number] = str(PurePosixPath(directory) / name)
+    return paths
+
+
+def _inlined_calls(unit: Any) -> Iterator[tuple[int | None, str, int]]:
+    """For each entry: the inlined function's reference (or None), who holds it, entries read."""
+    stack: list[tuple[Any, Any]] = [(unit.get_top_DIE(), None)]
+    while stack:
+        entry, holder = stack.pop()
+        for child in entry.iter_children():
+            inside = child if child.tag == "DW_TAG_subprogram" else holder
+            if child.tag == "DW_TAG_inlined_subroutine" and holder is not None:
+                origin = child.attributes.get("DW_AT_abstract_origin")
+                if origin is not None:
+                    is_global = origin.form == "DW_FORM_ref_addr"
+                    offset = origin.value + (0 if is_global else unit.cu_offset)
+                    yield offset, _name_of(holder), 1
+            else:
+                yield None, "", 1
+            if child.has_children:
+                stack.append((child, inside))
