@@ -8,6 +8,10 @@ from scipy.stats import beta, t
 
 from harness.stats.rates import check_confidence
 
+# Of 20 simulated trials with 10 to 40 attempts each, alike to any degree (docs/statistics.md),
+# the interval at 0.95 covers the true rate in at least 0.94 of cases with this, 0.83 without.
+_FEWEST_FOR_A_SPREAD = 5
+
 
 @dataclass(frozen=True)
 class TrialAttempts:
@@ -45,8 +49,9 @@ def clustered_rate(trials: Sequence[TrialAttempts], confidence: float = 0.95) ->
     that of Clopper and Pearson for the number of independent attempts with the same variance,
     less a correction for few clusters.
 
-    Where every attempt ended alike, or there is one trial, the spread between trials is unknown
-    and the worst is assumed: each trial counts as one attempt, however many it held.
+    Where fewer than five trials hold the rarer ending (none do if every attempt ended alike),
+    or there is one trial, the spread between trials cannot be told and the worst is assumed:
+    each trial counts as one attempt, however many it held.
 
     Raises ValueError unless 0 <= hits <= attempts in each trial and 0 < confidence < 1.
     """
@@ -80,6 +85,11 @@ def _effective_attempts(trials: Sequence[TrialAttempts], confidence: float) -> f
     clusters = len(trials)
     hits = sum(trial.hits for trial in trials)
     attempts = sum(trial.attempts for trial in trials)
+    with_rarer_ending = (
+        sum(trial.hits > 0 for trial in trials)
+        if 2 * hits < attempts
+        else sum(trial.hits < trial.attempts for trial in trials)
+    )
     if clusters == 1 or hits in (0, attempts):
         return float(clusters)
     p = hits / attempts
@@ -90,4 +100,5 @@ def _effective_attempts(trials: Sequence[TrialAttempts], confidence: float) -> f
     design_effect = max(1.0, variance / binomial_variance)
     tail = (1 + confidence) / 2
     few_clusters = (t.ppf(tail, attempts - 1) / t.ppf(tail, clusters - 1)) ** 2
-    return max(1.0, float(attempts / design_effect * few_clusters))
+    effective = max(1.0, float(attempts / design_effect * few_clusters))
+    return min(effective, clusters) if with_rarer_ending < _FEWEST_FOR_A_SPREAD else effective
