@@ -161,6 +161,7 @@ def test_a_failure_counts_wherever_it_is() -> None:
 def test_crashes_of_the_buggy_arm_are_no_reproductions() -> None:
     answer = decide(StopRule(budget=8), [Block(CRASHED, SURVIVED)] * 3 + [Block(HUNG, SURVIVED)])
     assert (answer.claim, answer.stop, answer.events) == (Claim.INCONCLUSIVE, True, 0)
+    assert (answer.p_value, answer.confidence) == (1.0, 0.0)
     assert "never reproduced in 4 trials (3 crashed and 1 hung otherwise)" in answer.reason
 
 
