@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Tests of places; a package, so that its test files share `assembler`."""
