@@ -13,6 +13,15 @@ _LOCK_SITE = re.compile(
     r"\bat: (?:\[<?[0-9a-fx]{1,18}>?\])?\s{0,20}(?P<function>[A-Za-z_][\w.]*)\+0x"
 )
 _TITLE_LENGTH = 200
+_REMEMBERED = 50_000
+"""Functions whose being generic is remembered: the pattern is long, the same names come again."""
+
+_LOST = "the lines that say what happened are missing"
+_NO_STACK = "the stack is missing"
+_FOREIGN = "the stack is another CPU's"
+_NO_POINTER = "the registers are missing"
+_NO_FUNCTION = (_FOREIGN, _NO_POINTER)
+"""Reasons with which no function of the stack is to be blamed."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +47,7 @@ class Engine:
         self.absorbed = re.compile(grammar.absorbed)
         self.harmless = re.compile(grammar.harmless)
         self.generic = re.compile(grammar.generic)
+        self._generic: dict[str, bool] = {}
         self.fatal = re.compile(grammar.fatal) if grammar.fatal else None
         self.lossy = re.compile(grammar.lossy) if grammar.lossy else None
         self.anchors = tuple(re.compile(anchor) for anchor in grammar.anchors)
@@ -49,6 +59,8 @@ class Engine:
         self.stacks = StackReader(
             frames=tuple(re.compile(frame) for frame in grammar.frames),
             instruction_pointer=re.compile(grammar.instruction_pointer),
+            lost_pointer=re.compile(grammar.lost_pointer),
+            link_register=re.compile(grammar.link_register),
             headings=re.compile(grammar.headings),
             sections=re.compile(grammar.sections),
         )
@@ -74,9 +86,9 @@ class Engine:
             details = _details(form, match, lines)
             if details is not None:
                 return self._fill(rule, form, details, lines, sections, frames)
-        title = self.stable(match.string[match.start() :])
+        title = self.stable(match.string.strip(" []"))
         return Verdict(
-            rule.kind, title, (), None, frames, "the lines that say what happened are missing"
+            rule.kind, title, (), None, frames, _LOST
         )
 
     def _fill(
@@ -88,21 +100,16 @@ class Engine:
         sections: Sequence[Section],
         frames: tuple[Frame, ...],
     ) -> Verdict:
-        reason = None
-        if form.corrupted:
-            reason = "the lines that say what happened are missing"
-        elif form.stack_needed and not any(f.reliable for f in frames):
-            reason = "the stack is missing"
+        reason = _corruption(form, details, sections)
         function: str | None = None
         names: list[str] = []
         wants_function = any("{function}" in text for text in (form.title, *form.alts))
-        if wants_function:
+        if wants_function and reason not in _NO_FUNCTION:
             function = self._guilty(form, details, lines, sections)
+        if wants_function:
+            names = self.names(function) if function else [CORRUPTED]
             if function is None:
-                names = [CORRUPTED]
                 reason = reason or "no frame of the stack can be guilty"
-            else:
-                names = self.names(function)
         texts = {name: self.stable(value) for name, value in details.items()}
         titles: list[str] = []
         for text in (form.title, *form.alts):
@@ -118,6 +125,15 @@ class Engine:
             frames=frames,
             corrupted_reason=reason,
         )
+
+    def is_generic(self, function: str) -> bool:
+        """Say whether `function` is never guilty."""
+        known = self._generic.get(function)
+        if known is None:
+            if len(self._generic) >= _REMEMBERED:
+                self._generic.clear()
+            known = self._generic[function] = bool(self.generic.search(function))
+        return known
 
     def names(self, function: str) -> list[str]:
         """Return the name that titles use for `function`, then the others it is known by."""
@@ -146,7 +162,10 @@ class Engine:
                     continue
                 if form.keep_pattern and form.keep_pattern.search(name):
                     return name
-                if not self.generic.search(name):
+                if form.generic_pattern:
+                    if not form.generic_pattern.search(name):
+                        return name
+                elif not self.is_generic(name):
                     return name
         return None
 
@@ -173,7 +192,10 @@ class Engine:
                 if form.section_pattern and form.section_pattern.search(section.heading):
                     yield from (f.function for f in section.frames if f.reliable)
         else:
-            yield from (f.function for f in main_frames(sections) if f.reliable)
+            bare = source is Source.TRACE
+            yield from (
+                f.function for f in main_frames(sections) if f.reliable and not (bare and f.pointer)
+            )
 
     def _anchor(self, sections: Sequence[Section]) -> str | None:
         for section in sections:
@@ -191,6 +213,40 @@ class Engine:
         for pattern, replacement in self.substitutions:
             text = pattern.sub(replacement, text)
         return text.strip()[:_TITLE_LENGTH]
+
+
+def _corruption(
+    form: Form, details: dict[str, str], sections: Sequence[Section]
+) -> str | None:
+    """Say why a report of this form and with these stacks must have lost something."""
+    if form.corrupted:
+        return _LOST
+    frames = list(main_frames(sections))
+    if form.pointer_first and frames and not frames[0].pointer:
+        return _NO_POINTER
+    if form.stack_needed and not any(f.reliable and not f.pointer for s in sections for f in s.frames):
+        return _NO_STACK
+    site = details.get("site")
+    wanted = form.reported_by_pattern or (
+        re.compile(rf"(?:{re.escape(plain_function(site))}|_*warn\w*|report_bug)$")
+        if site
+        else None
+    )
+    first = _first_stack(sections)
+    if wanted and first and not any(wanted.match(f.function) for f in first):
+        return _FOREIGN
+    return None
+
+
+def _first_stack(sections: Sequence[Section]) -> list[Frame]:
+    """Return the first main stack, with the registers that are printed before it."""
+    frames: list[Frame] = []
+    for section in sections:
+        if section.main:
+            frames += section.frames
+            if any(not frame.pointer for frame in section.frames):
+                break
+    return frames
 
 
 def _details(form: Form, match: re.Match[str], lines: Sequence[str]) -> dict[str, str] | None:

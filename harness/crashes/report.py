@@ -45,7 +45,7 @@ class Frame:
 
     `offset` is in bytes from the function's start, or None where the kernel did not print it.
     `reliable` is False for the frames that Linux marks with `?`; `inlined` is True for the lines
-    that a symbolizer added.
+    that a symbolizer added; `pointer` is True for the instruction pointer among the registers.
     """
 
     function: str
@@ -55,6 +55,7 @@ class Frame:
     module: str | None = None
     reliable: bool = True
     inlined: bool = False
+    pointer: bool = False
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ class Source(Enum):
     """The group `function` of the line that opens the report."""
     STACK = "stack"
     """The instruction pointer and the main stack, in the order that they are printed."""
+    TRACE = "trace"
+    """The main stack without the instruction pointer (which a stack overflow hits anywhere)."""
     LOCK_SITE = "lock site"
     """The first `at: function+0x1/0x2` below the opening line."""
     DETAIL = "detail"
@@ -41,8 +43,11 @@ class Form:
     Every pattern in `needs` must match a line of the report (the opening line, or one below it;
     `near` bounds how many lines below are looked at). Named groups of the opening pattern and of
     `needs` may stand in the title as `{name}`, the guilty function as `{function}`.
-    `skip` and `keep` add to and take from the system's list of generic functions.
-    `stack_needed` says that without a stack the report must have lost lines.
+    `skip` and `keep` add to and take from the system's list of generic functions, `generic`
+    replaces it. `stack_needed` says that without a stack the report must have lost lines,
+    `pointer_first` that the registers come before the stack, and `reported_by` which function the
+    stack must show (a pattern; the group `site` of the opening line, when there is none): other
+    stacks are another CPU's.
     """
 
     title: str
@@ -53,6 +58,9 @@ class Form:
     section: str = ""
     skip: str = ""
     keep: str = ""
+    generic: str = ""
+    pointer_first: bool = False
+    reported_by: str = ""
     stack_needed: bool = True
     kind: Kind | None = None
     corrupted: bool = False
@@ -60,10 +68,12 @@ class Form:
     section_pattern: re.Pattern[str] | None = field(init=False, repr=False)
     skip_pattern: re.Pattern[str] | None = field(init=False, repr=False)
     keep_pattern: re.Pattern[str] | None = field(init=False, repr=False)
+    generic_pattern: re.Pattern[str] | None = field(init=False, repr=False)
+    reported_by_pattern: re.Pattern[str] | None = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "patterns", tuple(compiled(need) for need in self.needs))
-        for name in ("section", "skip", "keep"):
+        for name in ("section", "skip", "keep", "generic", "reported_by"):
             text = getattr(self, name)
             object.__setattr__(self, f"{name}_pattern", compiled(text) if text else None)
 
@@ -75,7 +85,8 @@ class Rule:
     `trigger` is a literal that every opening line contains: lines without any rule's trigger are
     never looked at, which is what makes the parser fast. `all_contexts` takes the lines of all CPUs
     in, as the reports do that make other CPUs print their stacks. `linger` is how many seconds of
-    other lines the report outlives. `whole` rules end with their opening line.
+    other lines the report outlives. `whole` rules end with their opening line, `stamped` ones need a
+    kernel timestamp on it (what is no format of the kernel's may be a program's).
     """
 
     name: str
@@ -90,6 +101,7 @@ class Rule:
     linger: float = 5.0
     whole: bool = False
     unless: str = ""
+    stamped: bool = False
     pattern: re.Pattern[str] = field(init=False, repr=False)
     consequence_pattern: re.Pattern[str] | None = field(init=False, repr=False)
     ends_pattern: re.Pattern[str] | None = field(init=False, repr=False)
@@ -110,7 +122,8 @@ class Grammar:
     look like a report's beginning and are none, `ends` the line that ends any report, `absorbed`
     the opening lines that belong to a report that is already open. `generic` matches the functions
     that are never guilty, `sections` the headings of stacks that are not the report's own, and
-    `headings` those of its own. `substitutions` make a line of text a stable title.
+    `headings` those of its own; `link_register` stands in for an instruction pointer that is no
+    function (`lost_pointer`). `substitutions` make a line of text a stable title.
     """
 
     system: str
@@ -119,6 +132,8 @@ class Grammar:
     body: str
     frames: tuple[str, ...]
     instruction_pointer: str
+    lost_pointer: str
+    link_register: str
     headings: str
     sections: str
     ends: str

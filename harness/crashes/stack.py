@@ -3,7 +3,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from harness.crashes.report import Frame
 
@@ -33,6 +33,8 @@ class StackReader:
 
     frames: tuple[re.Pattern[str], ...]
     instruction_pointer: re.Pattern[str]
+    lost_pointer: re.Pattern[str]
+    link_register: re.Pattern[str]
     headings: re.Pattern[str]
     sections: re.Pattern[str]
 
@@ -48,19 +50,25 @@ class StackReader:
         """Return the stacks in `lines`, in order; the first may have no heading."""
         current = Section("", main=True)
         sections = [current]
+        lost = False
         for text in lines:
             frame = self.frame(text)
             if frame is not None:
                 current.frames.append(frame)
                 continue
-            pointer = self.instruction_pointer.search(text)
+            pointer = self.instruction_pointer.match(text)
+            if pointer is None and self.lost_pointer.match(text):
+                lost = True
+            elif lost and pointer is None:
+                pointer = self.link_register.match(text)
             if pointer:
                 # Registers follow a call trace's own heading too: a pointer stays in its section
                 # unless that is a side one.
                 if not current.main:
                     current = Section(text, main=True)
                     sections.append(current)
-                current.frames.append(_frame(pointer))
+                current.frames.append(replace(_frame(pointer), pointer=True))
+                lost = False
             elif self.sections.search(text):
                 current = Section(text, main=False)
                 sections.append(current)

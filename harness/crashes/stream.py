@@ -148,6 +148,8 @@ class ReportStream:
     def _take(self, line: Line, line_end: int) -> Iterator[Report]:
         engine = self._engine
         found = engine.opening(line.text) if _has_trigger(line.text, engine) else None
+        if found and found[0].stamped and line.seconds is None:
+            found = None
         if found and engine.absorbed.search(line.text):
             owners = [r for r in self._open if _owns(r, line)]
             if owners or (self._reported and _is_consequence(found[0], line.text)):

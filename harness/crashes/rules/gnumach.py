@@ -22,7 +22,7 @@ GRAMMAR = Grammar(
     frames=(
         r"(?:#\d+ 0x[0-9a-f]+ at )?(?P<function>\w+)(?:\(\) at \w+)?\+0x(?P<offset>[0-9a-f]+)",
     ),
-    instruction_pointer=r"(?!)",
+    instruction_pointer=r"(?!)", lost_pointer=r"(?!)", link_register=r"(?!)",
     headings=r"KDB: stack",
     sections=r"(?!)",
     ends=r"^db> |Uptime:",

@@ -1,170 +1,195 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What Linux prints when it crashes (x86, arm64, arm, ppc64, riscv and s390 formats).
 
-Rules are tried in order on every line that has a trigger; the source of each format is the kernel
-function named beside it. docs/crashes.md says how to add one.
+Rules are tried in order on every line that has a rule's trigger; the kernel source that prints a
+format is named beside it. docs/crashes.md says how to add one. What belongs to a report, and how
+stacks look, is in linux_lines.py; which functions are never guilty in linux_functions.py.
 """
 
 from harness.crashes.report import Kind
 from harness.crashes.rule import Form, Grammar, Rule, Source
-from harness.crashes.rules.linux_functions import ALIASES, ANCHORS, GENERIC
+from harness.crashes.rules import linux_lines as lines
+from harness.crashes.rules.linux_functions import ALIASES, ALLOCATORS, ANCHORS, GENERIC
 
-_FUNCTION = r"(?P<function>[A-Za-z_.][\w.$]*|<?[A-Za-z_][^+()\s]{0,200})"
-_OFFSET = r"\+0x(?P<offset>[0-9a-f]{1,8})/0x[0-9a-f]{1,8}"
-_MODULE = r"(?: \[(?P<module>[\w-]{1,64})[^\]]{0,64}\])?"
-_WHERE = r"(?: (?P<file>[\w./+-]{1,200}):(?P<line>\d{1,7}))?(?P<inlined> \[inline\])?"
-_ADDRESS = r"\[?<?(?:0x)?[0-9a-f]{8,16}>?\]?"
-_AT = r"(?P<function>[A-Za-z_.][\w.$]*)\+0x"
-
-_STACK = (Source.STACK,)
 _BAD_ACCESS = ("bad-access in {function}",)
+_INVALID_FREE = ("invalid-free in {function}",)
 _STALL = ("stall in {function}",)
 _HANG = ("hang in {function}",)
 _OVERFLOW = ("stack-overflow in {function}",)
-_PANIC_AFTER = (
+_SITE_OR_STACK = (Source.LOCK_SITE, Source.STACK)
+_ANY = r"."
+_RULER = r"^={40,}\s*$"
+_OPTIONAL_BRACKET = r"(?:\[ )?"
+
+_PANIC_THAT_FOLLOWS = (
+    # kernel/panic.c and the callers that panic after they have reported
     r"Fatal exception|panic_on_\w+ set|panic_on_warn|hung_task: blocked|softlockup: hung"
-    r"|RCU Stall|Fatal hardware error|Machine halted|Oops|hardlockup|Hard LOCKUP|sync(?:ing)?: system"
-    r"|Aiee, killing interrupt handler|Attempted to kill (?:init|the idle task)"
+    r"|RCU Stall|Machine halted|[Hh]ard ?(?:LOCKUP|lockup)|scheduling while atomic|bad mode|BUG!"
+    r"|Oops|kernel: panic_on|Aiee, killing interrupt|Attempted to kill (?:init|the idle task)"
 )
-_KASAN_LINE = r"BUG: KASAN: (?P<what>[a-zA-Z-]{3,60}(?: [a-z]+)?) (?:in|on) "
 
 
-def _warning(file: str, title: str, **options: object) -> Form:
-    """A WARNING told apart by the file that it is in; `title` has {function}."""
-    return Form(title=title, needs=(file,), near=1, **options)  # type: ignore[arg-type]
+def _warning(where: str, title: str, kind: Kind = Kind.WARNING, reported_by: str = "") -> Form:
+    """Return the form of WARNINGs whose opening line `where` matches."""
+    return Form(title, needs=(where,), near=1, kind=kind, reported_by=reported_by)
 
 
 WARNINGS = (
-    _warning(r" at (?:\S*/)?mm/(?:slab_common|util|slub|slab)\.c:\d+.*(?:kmalloc|kvmalloc)\w*",
-             "WARNING: kmalloc bug in {function}"),
-    _warning(r"lib/refcount\.c:\d+|include/linux/refcount\.h:\d+",
-             "WARNING: refcount bug in {function}", kind=Kind.REFCOUNT),
+    # What many callers share is named for what it checks; the file tells.
+    _warning(r"mm/(?:slab_common|util|slub|slab)\.c:\d+ (?:at )?_*kv?m?alloc",
+             "WARNING: kmalloc bug in {function}", reported_by=_ANY),
+    _warning(r"mm/vmalloc\.c:\d+ (?:at )?__vmalloc",
+             "WARNING: zero-size vmalloc in {function}"),
+    _warning(r"(?:lib|include/linux)/refcount\.[ch]:\d+",
+             "WARNING: refcount bug in {function}", Kind.REFCOUNT, reported_by=_ANY),
     _warning(r"lib/debugobjects\.c:\d+", "WARNING: ODEBUG bug in {function}"),
-    _warning(r"kernel/locking/\w+\.[ch]:\d+ (?:at )?(?!warn_bogus|rwsem|mutex|percpu|rtmutex)\S*"
-             r"|kernel/locking/lockdep\.c:\d+",
-             "WARNING: locking bug in {function}", kind=Kind.LOCKDEP),
-    _warning(r"drivers/usb/core/urb\.c:\d+ (?:at )?usb_submit_urb|usb_submit_urb\+",
+    _warning(r"kernel/locking/lockdep\.c:\d+", "WARNING: locking bug in {function}",
+             Kind.LOCKDEP, reported_by=_ANY),
+    _warning(r"drivers/usb/core/urb\.c:\d+ (?:at )?usb_submit_urb",
              "WARNING in {function}/usb_submit_urb"),
     _warning(r"lib/kobject\.c:\d+", "WARNING: kobject bug in {function}"),
-    _warning(r"fs/proc/generic\.c:\d+", "WARNING: proc registration bug in {function}"),
-    _warning(r"net/netfilter/|.", "WARNING in {function}"),
+    _warning(r"fs/proc/generic\.c:\d+ (?:at )?(?:_*proc_register|remove_proc)",
+             "WARNING: proc registration bug in {function}"),
+    Form("WARNING in {function}"),
 )  # fmt: skip
 
-RULES = (
+PANICS = (
     Rule(
-        "kernel-panic-stack-protector",
-        Kind.PANIC,
-        "Kernel panic",
+        "panic-stack-protector", Kind.PANIC, "Kernel panic",
         # kernel/panic.c: __stack_chk_fail()
         r"Kernel panic - not syncing: stack-protector: Kernel stack is corrupted in",
         (
-            Form("kernel panic: stack is corrupted in {function}", needs=(r"corrupted in: " + _AT,),
-                 near=1, sources=(Source.DETAIL, Source.STACK), stack_needed=False),
+            Form("kernel panic: stack is corrupted in {function}",
+                 needs=(rf"corrupted in: {lines.NAME}\+0x",), near=1,
+                 sources=(Source.DETAIL, Source.STACK), stack_needed=False),
             Form("kernel panic: stack is corrupted in {function}"),
         ),
         fatal=True,
     ),
     Rule(
-        "kernel-panic-stack-end",
-        Kind.STACK_OVERFLOW,
-        "Kernel panic",
-        # kernel/sched/core.c: schedule_debug()
+        "panic-stack-end", Kind.STACK_OVERFLOW, "Kernel panic",
+        # kernel/sched/core.c: schedule_debug(); whoever schedules, the unit of work overflowed
         r"Kernel panic - not syncing: corrupted stack end detected inside scheduler",
         (Form("kernel panic: corrupted stack end in {function}", _OVERFLOW,
               sources=(Source.ANCHOR, Source.STACK)),),
         fatal=True,
     ),
     Rule(
-        "kernel-panic",
-        Kind.PANIC,
-        "Kernel panic",
-        r"Kernel panic - not syncing: (?P<text>.*)",
-        (
-            Form("kernel panic: Attempted to kill init!", needs=(r"Attempted to kill init",),
-                 near=1, stack_needed=False),
-            Form("kernel panic: VFS: Unable to mount root fs on unknown-block(NUM,NUM)",
-                 needs=(r"Unable to mount root fs",), near=1, stack_needed=False),
-            Form("kernel panic: {text}", needs=(r"not syncing: .*\w",), near=1,
-                 stack_needed=False),
-        ),
+        "panic-oom", Kind.OOM, "Kernel panic",
+        # mm/oom_kill.c: out_of_memory(), check_panic_on_oom()
+        r"Kernel panic - not syncing: (?P<text>(?:Out of memory|System is deadlocked on memory"
+        r"|out of memory).*)",
+        (Form("kernel panic: {text}", stack_needed=False),),
         fatal=True,
-        consequence=_PANIC_AFTER,
     ),
     Rule(
-        "kasan",
-        Kind.KASAN,
-        "BUG: KASAN",
+        "panic-init", Kind.PANIC, "Kernel panic",
+        # kernel/exit.c: do_exit()
+        r"Kernel panic - not syncing: Attempted to kill init!",
+        (Form("kernel panic: Attempted to kill init!", stack_needed=False),),
+        fatal=True, consequence=_PANIC_THAT_FOLLOWS,
+    ),
+    Rule(
+        "panic-root", Kind.PANIC, "Kernel panic",
+        # init/do_mounts.c: mount_block_root()
+        r"Kernel panic - not syncing: VFS: Unable to mount root fs",
+        (Form("kernel panic: VFS: Unable to mount root fs on unknown-block(NUM,NUM)",
+              stack_needed=False),),
+        fatal=True,
+    ),
+    Rule(
+        "panic", Kind.PANIC, "Kernel panic",
+        # kernel/panic.c: panic()
+        r"Kernel panic - not syncing: ?(?P<text>.*\w)?",
+        (Form("kernel panic: {text}", stack_needed=False),),
+        fatal=True, consequence=_PANIC_THAT_FOLLOWS,
+    ),
+    Rule(
+        "bad-mode", Kind.PANIC, "Bad mode in ",
+        # arch/arm64/kernel/traps.c: bad_mode()
+        r"Bad mode in .{1,60} handler detected",
+        (Form("kernel panic: bad mode", stack_needed=False),),
+        fatal=True,
+    ),
+    Rule(
+        "trusty", Kind.PANIC, "trusty: ",
+        r"trusty: panic .{0,200}ASSERT FAILED",
+        (Form("trusty: ASSERT FAILED:", stack_needed=False),),
+        fatal=True,
+    ),
+)  # fmt: skip
+
+SANITIZERS = (
+    Rule(
+        "kasan", Kind.KASAN, "BUG: KAS",
         # mm/kasan/report.c: print_error_description(), kasan_report_invalid_free()
-        r"BUG: KASAN: (?P<what>[a-zA-Z-]{3,60})",
+        r"BUG: KAS(?:AN|an): (?P<what>[a-z][a-z -]{2,60}?) (?:in|on) ",
         (
-            Form("KASAN: invalid-free in {function}", ("invalid-free in {function}",),
-                 needs=(r"KASAN: (?:double-free|invalid-free|double-free or invalid-free) in ",),
-                 near=1),
-            Form("KASAN: {what} {rw} in {function}", _BAD_ACCESS,
-                 needs=(_KASAN_LINE + r"\S", r"^\s*(?P<rw>Read|Write) (?:of size \d|at addr)"),
-                 near=12),
-            Form("KASAN: {what} in {function}", _BAD_ACCESS,
-                 needs=(_KASAN_LINE + r"\S", r"^(?:Unknown access|Execute)"), near=12),
+            Form("KASAN: invalid-free in {function}", _INVALID_FREE, near=1,
+                 needs=(r"KASAN: (?:double-free|invalid-free)",)),
+            Form("KASAN: {what} {rw} in {function}", _BAD_ACCESS, near=12,
+                 needs=(r"^\s?(?P<rw>Read|Write) (?:of size \d|at addr)",)),
+            Form("KASAN: {what} in {function}", _BAD_ACCESS, near=12,
+                 needs=(r"^(?:Unknown access|Execute)",)),
+            Form("{text}", near=1, needs=(r"BUG: (?P<text>KASAN: .*)",), corrupted=True),
         ),
-        ends=r"^={40,}\s*$",
+        ends=_RULER,
     ),
     Rule(
-        "kfence",
-        Kind.KFENCE,
-        "BUG: KFENCE",
+        "kfence", Kind.KFENCE, "BUG: KFENCE",
         # mm/kfence/report.c: kfence_report_error()
-        r"BUG: KFENCE: (?P<what>[a-z- ]{3,60}?) in ",
+        r"BUG: KFENCE: (?P<what>[a-z -]{3,60}?) in ",
         (
-            Form("KFENCE: {what} in {function}", ("invalid-free in {function}",),
-                 needs=(r"KFENCE: (?:invalid free|memory corruption)",), near=1),
+            Form("KFENCE: {what} in {function}", _INVALID_FREE, near=1,
+                 needs=(r"KFENCE: invalid free",)),
             Form("KFENCE: {what} in {function}", _BAD_ACCESS),
         ),
-        ends=r"^={40,}\s*$",
+        ends=_RULER,
     ),
     Rule(
-        "kmsan",
-        Kind.KMSAN,
-        "BUG: KMSAN",
+        "kmsan", Kind.KMSAN, "BUG: KMSAN",
         # mm/kmsan/report.c: kmsan_report()
-        r"BUG: KMSAN: (?P<what>[a-z-]{3,60}) in ",
+        r"BUG: KMSAN: (?P<what>[a-z -]{3,60}?) in ",
         (Form("KMSAN: {what} in {function}", _BAD_ACCESS),),
-        ends=r"^={40,}\s*$",
+        ends=_RULER,
     ),
     Rule(
-        "kcsan",
-        Kind.KCSAN,
-        "BUG: KCSAN",
+        "kcsan", Kind.KCSAN, "BUG: KCSAN",
         # kernel/kcsan/report.c: print_report()
-        r"BUG: KCSAN: (?P<what>data-race|assert: race) in (?P<first>[\w.<>:]{1,200})",
+        r"BUG: KCSAN: (?P<what>data-race|assert: race) in ",
         (
-            Form("KCSAN: {what} in {function} / {second}", sources=(Source.OPENING,),
-                 needs=(r"race in (?P<function>[\w.]{1,100})(?:\+\S{1,30})? / (?P<second>[\w.]{1,100})",),
-                 near=1, keep="."),
-            Form("KCSAN: {what} in {function}", sources=(Source.OPENING,),
-                 needs=(r"race in (?P<function>[\w.]{1,100})",), near=1, keep="."),
+            Form("KCSAN: {what} in {function} / {other}", sources=(Source.DETAIL,), near=1, keep=_ANY,
+                 needs=(rf"race in {lines.NAME}(?:\+\S{{1,30}})? / (?P<other>[\w.]{{1,100}})",)),
+            Form("KCSAN: {what} in {function}", sources=(Source.DETAIL,), near=1, keep=_ANY,
+                 needs=(rf"race in {lines.NAME}",)),
         ),
-        ends=r"^={40,}\s*$",
+        ends=_RULER,
     ),
     Rule(
-        "ubsan",
-        Kind.UBSAN,
-        "UBSAN: ",
+        "ubsan", Kind.UBSAN, "UBSAN: ",
         # lib/ubsan.c: ubsan_prologue()
-        r"UBSAN: (?P<what>[A-Za-z][\w -]{2,60}) in ",
+        r"UBSAN: (?P<what>[A-Za-z][\w -]{2,60}?) in ",
         (
             Form("UBSAN: undefined-behaviour in {function}", needs=(r"UBSAN: Undefined",), near=1),
-            Form("UBSAN: array-index-out-of-bounds in {function}", _BAD_ACCESS,
-                 needs=(r"UBSAN: array-index-out-of-bounds",), near=1),
+            Form("UBSAN: {what} in {function}", _BAD_ACCESS, near=1,
+                 needs=(r"UBSAN: (?:array-index-out-of-bounds|object-size|null-ptr|misaligned)",)),
             Form("UBSAN: {what} in {function}"),
         ),
-        ends=r"^={40,}\s*$|---\[ end trace ",
+        ends=rf"{_RULER}|---\[ end trace ",
     ),
     Rule(
-        "bug-at",
-        Kind.BUG,
-        "kernel BUG at ",
-        # lib/bug.c: report_bug(); the file tells apart what others check on a caller's behalf
-        r"kernel BUG at (?P<file>[\w./+-]{1,200})",
+        "memory-leak", Kind.MEMORY_LEAK, "memory leak",
+        # mm/kmemleak.c: the heading is the user's who read /sys/kernel/debug/kmemleak
+        r"BUG: memory leak",
+        (Form("memory leak in {function}", generic=ALLOCATORS),),
+    ),
+)  # fmt: skip
+
+OOPSES = (
+    Rule(
+        "bug-at", Kind.BUG, "kernel BUG at ",
+        # lib/bug.c: report_bug(); the file tells apart what is checked on a caller's behalf
+        r"kernel BUG at ",
         (
             Form("BUG: corrupted list in {function}", _BAD_ACCESS, near=1,
                  needs=(r"lib/list_debug\.c",), kind=Kind.MEMORY_CORRUPTION),
@@ -174,464 +199,422 @@ RULES = (
         fatal=True,
     ),
     Rule(
-        "rust-panic",
-        Kind.PANIC,
-        "rust_kernel: panicked at ",
+        "rust-panic", Kind.PANIC, "rust_kernel: panicked at ",
         # rust/kernel/lib.rs: panic()
-        r"rust_kernel: panicked at (?P<place>\S{1,200})",
-        (
-            Form("{text} in {function}", needs=(r"^(?P<text>[A-Za-z`'][^\n]{3,150})$",)),
-            Form("kernel BUG in {function}"),
-        ),
+        r"rust_kernel: panicked at ",
+        (Form("{text} in {function}", near=3, needs=(r"^(?P<text>[A-Za-z`'][a-z`'].{3,150})$",)),),
         fatal=True,
     ),
     Rule(
-        "null-pointer",
-        Kind.OOPS,
-        "NULL pointer dereference",
+        "null-pointer", Kind.OOPS, "NULL pointer dereference",
         # arch/x86/mm/fault.c: show_fault_oops(); arch/{arm,arm64,powerpc,riscv}/mm/fault.c
-        r"(?:BUG: )?(?:[Uu]nable to handle )?(?:[Kk]ernel )?NULL pointer dereference"
-        r"(?:,| at| on| for)",
-        (Form("BUG: unable to handle kernel NULL pointer dereference in {function}", _BAD_ACCESS),),
+        r"(?:BUG: |[Uu]nable to handle )(?:[Uu]nable to handle )?(?:[Kk]ernel )?"
+        r"NULL pointer dereference",
+        (Form("BUG: unable to handle kernel NULL pointer dereference in {function}", _BAD_ACCESS,
+              pointer_first=True),),
         fatal=True,
     ),
     Rule(
-        "bad-page-fault",
-        Kind.OOPS,
-        "nable to handle ",
-        r"[Uu]nable to handle (?:kernel |page fault |paging )(?!NULL)"
-        r"(?:paging request|for address|for |access to user memory|read from|write to|execute"
-        r"|data access|instruction fetch|pointer dereference|unknown)?",
-        (Form("BUG: unable to handle kernel paging request in {function}", _BAD_ACCESS),),
+        "user-access", Kind.OOPS, "access to user memory",
+        # arch/arm64/mm/fault.c: __do_kernel_fault()
+        r"[Uu]nable to handle kernel access to user memory",
+        (Form("BUG: unable to handle kernel access to user memory in {function}", _BAD_ACCESS,
+              pointer_first=True),),
         fatal=True,
     ),
     Rule(
-        "unhandled-fault",
-        Kind.OOPS,
-        "nhandled fault",
-        # arch/arm/mm/fault.c: do_DataAbort(), arch/arm64/mm/fault.c: do_mem_abort()
-        r"Unhandled fault: (?P<what>[^(]{1,80})|Unhandled fault at ",
+        "bad-page-fault", Kind.OOPS, "nable to handle ",
+        r"[Uu]nable to handle (?:page fault for|kernel (?:paging request|data access|instruction"
+        r"|pointer dereference|read|write|execut|unknown|access)|paging request)",
+        (Form("BUG: unable to handle kernel paging request in {function}", _BAD_ACCESS,
+              pointer_first=True),),
+        fatal=True,
+    ),
+    Rule(
+        "unhandled-fault", Kind.OOPS, "nhandled fault",
+        # arch/arm/mm/fault.c: do_DataAbort(); arch/arm64/mm/fault.c: do_mem_abort()
+        r"Unhandled (?:prefetch )?fault(?::| at )",
         (Form("Unhandled fault in {function}", _BAD_ACCESS),),
         fatal=True,
     ),
     Rule(
-        "alignment-trap",
-        Kind.OOPS,
-        "Alignment trap",
+        "alignment-trap", Kind.OOPS, "Alignment trap",
         # arch/arm/mm/alignment.c: do_alignment()
         r"Alignment trap: not handling instruction",
-        (Form("Alignment trap in {function}"),),
+        (Form("Alignment trap in {function}", sources=(Source.TRACE,)),),
         fatal=True,
     ),
     Rule(
-        "general-protection",
-        Kind.OOPS,
-        "general protection fault",
+        "general-protection", Kind.OOPS, "general protection",
         # arch/x86/kernel/traps.c: exc_general_protection()
-        r"(?:^|: |\]|segment-related )\s*general protection fault(?::|,)",
-        (Form("general protection fault in {function}", _BAD_ACCESS),),
-        fatal=True,
-        unless=r"traps: |\[\d+\] general protection|ip:[0-9a-f]",
+        r"(?:^|: |segment-related )general protection fault(?::|,)",
+        (Form("general protection fault in {function}", _BAD_ACCESS, pointer_first=True),),
+        fatal=True, unless=r"traps: |ip:[0-9a-f]",
     ),
     Rule(
-        "divide-error",
-        Kind.OOPS,
-        "divide",
-        r"(?:^|: )divide[ _]error: \d{4}",
-        (Form("divide error in {function}"),),
-        fatal=True,
-    ),
-    Rule(
-        "stack-guard-page",
-        Kind.STACK_OVERFLOW,
-        "stack guard page",
+        "stack-guard-page", Kind.STACK_OVERFLOW, "stack guard page",
         # arch/x86/kernel/traps.c: handle_stack_overflow()
         r"BUG: (?:[\w#-]{1,20} )?stack guard page was hit",
-        (Form("BUG: stack guard page was hit in {function}", _OVERFLOW),),
+        (Form("BUG: stack guard page was hit in {function}", _OVERFLOW, sources=(Source.TRACE,)),),
         fatal=True,
     ),
     Rule(
-        "double-fault",
-        Kind.DOUBLE_FAULT,
-        "double fault",
+        "stack-overflow", Kind.STACK_OVERFLOW, "ernel stack overflow",
+        # arch/arm64/kernel/traps.c: handle_bad_stack(); arch/riscv/kernel/traps.c
+        r"(?:Insufficient stack space|[Kk]ernel stack overflow)",
+        (Form("kernel stack overflow in {function}", _OVERFLOW),),
+        fatal=True,
+    ),
+    Rule(
+        "double-fault", Kind.DOUBLE_FAULT, "double fault",
+        # arch/x86/kernel/traps.c: exc_double_fault()
         r"PANIC: double fault|(?:^|: )double fault: \d{4}",
-        (Form("PANIC: double fault in {function}"),),
+        (Form("PANIC: double fault in {function}", sources=(Source.TRACE,)),),
+        fatal=True,
+    ),
+    *(
+        Rule(
+            name.replace(" ", "-"), Kind.TRAP, trigger,
+            # arch/x86/kernel/traps.c, arch/x86/include/asm/trapnr.h: `name: error code [#count]`
+            rf"(?:^|: )(?:{printed}): [0-9a-f]{{4}} \[#\d",
+            (Form(f"{name} in {{function}}", pointer_first=True),),
+            fatal=True,
+        )
+        for name, trigger, printed in (
+            ("divide error", "divide", r"divide[ _]error"),
+            ("invalid opcode", "invalid opcode", r"invalid opcode"),
+            ("stack segment fault", "stack segment", r"stack segment"),
+            ("int3", "int3: ", r"int3"),
+            ("alignment check", "alignment check", r"alignment check"),
+            ("control protection fault", "control protection", r"control protection"),
+            ("segment not present", "segment not present", r"segment not present"),
+            ("bounds", "bounds: ", r"bounds"),
+            ("overflow", "overflow: ", r"overflow"),
+        )
+    ),
+    Rule(
+        "cfi", Kind.OOPS, "CFI failure",
+        # kernel/cfi.c: report_cfi_failure()
+        r"CFI failure (?:at|\()",
+        (Form("CFI failure in {function}", reported_by=_ANY),),
         fatal=True,
     ),
     Rule(
-        "warning-at",
-        Kind.WARNING,
-        "WARNING: ",
-        # kernel/panic.c: __warn(); 6.17 moved the CPU behind the function
-        r"WARNING: (?:CPU: \d{1,5} PID: \d{1,10} at |[\w./+-]{1,200}\.[chS]:\d{1,6} at |at )",
-        WARNINGS,
+        "internal-error", Kind.OOPS, "Internal error: ",
+        # arch/arm/kernel/traps.c, arch/arm64/kernel/traps.c: __die()
+        r"^Internal error: ",
+        (Form("Internal error in {function}"),),
+        fatal=True,
     ),
     Rule(
-        "circular-locking",
-        Kind.LOCKDEP,
-        "locking dependency detected",
-        # kernel/locking/lockdep.c: print_circular_bug_header()
-        r"possible (?:circular|irq) locking dependency detected",
-        (Form("possible deadlock in {function}", needs=(r"is trying to (?:acquire|lock)", r"\bat: "),
-              sources=(Source.LOCK_SITE, Source.STACK), stack_needed=True),),
+        "oops", Kind.OOPS, "Oops",
+        # arch/{powerpc,riscv,s390,mips}/kernel/traps.c: die()
+        r"^Oops(?::| - |\[#)",
+        (Form("Oops in {function}"),),
+        fatal=True,
+    ),
+)  # fmt: skip
+
+LOCKDEP = (
+    # kernel/locking/lockdep.c; before 4.12 the headings were `[ INFO: … ]` and `[ BUG: … ]`
+    Rule(
+        "circular-locking", Kind.LOCKDEP, "locking dependency detected",
+        rf"{_OPTIONAL_BRACKET}(?:WARNING|INFO): possible circular locking dependency detected",
+        (Form("possible deadlock in {function}", sources=_SITE_OR_STACK,
+              needs=(r"is trying to (?:acquire|lock)",)),),
     ),
     Rule(
-        "recursive-locking",
-        Kind.LOCKDEP,
-        "recursive locking detected",
-        r"possible recursive locking detected",
-        (Form("possible deadlock in {function}", needs=(r"is trying to (?:acquire|lock)", r"\bat: "),
-              sources=(Source.LOCK_SITE, Source.STACK)),),
+        "recursive-locking", Kind.LOCKDEP, "recursive locking detected",
+        rf"{_OPTIONAL_BRACKET}(?:WARNING|INFO): possible recursive locking detected",
+        (Form("possible deadlock in {function}", sources=_SITE_OR_STACK,
+              needs=(r"is trying to (?:acquire|lock)",)),),
     ),
     Rule(
-        "irq-lock-inversion",
-        Kind.LOCKDEP,
-        "lock inversion dependency detected",
-        r"possible irq lock inversion dependency detected",
-        (Form("possible deadlock in {function}", needs=(r"just changed the state of lock",),
-              sources=(Source.LOCK_SITE, Source.STACK)),),
+        "irq-lock-inversion", Kind.LOCKDEP, "lock inversion dependency detected",
+        rf"{_OPTIONAL_BRACKET}(?:WARNING|INFO): possible irq lock inversion dependency detected",
+        (Form("possible deadlock in {function}", sources=_SITE_OR_STACK,
+              needs=(r"just changed the state of lock",)),),
     ),
     Rule(
-        "irq-lock-order",
-        Kind.LOCKDEP,
-        "lock order detected",
-        # print_bad_irq_dependency()
-        r"\w+-safe -> \w+-unsafe lock order detected",
+        "irq-lock-order", Kind.LOCKDEP, "lock order detected",
+        r"[A-Z-]{3,20}-safe -> [A-Z-]{3,20}-unsafe lock order detected",
         (Form("possible deadlock in {function}", needs=(r"which became \S+-irq-safe at",),
               sources=(Source.SECTION, Source.STACK), section=r"which became \S+-irq-safe at",
               stack_needed=False),),
     ),
     Rule(
-        "inconsistent-lock-state",
-        Kind.LOCKDEP,
-        "inconsistent lock state",
-        r"inconsistent lock state",
-        (Form("inconsistent lock state in {function}", needs=(r" takes:", r"\bat: "),
-              sources=(Source.LOCK_SITE, Source.STACK)),),
+        "inconsistent-lock-state", Kind.LOCKDEP, "inconsistent lock state",
+        rf"{_OPTIONAL_BRACKET}(?:WARNING|INFO): inconsistent lock state",
+        (Form("inconsistent lock state in {function}", sources=_SITE_OR_STACK,
+              needs=(r"\] takes:",)),),
     ),
     Rule(
-        "rcu-usage",
-        Kind.LOCKDEP,
-        "suspicious RCU usage",
+        "rcu-usage", Kind.LOCKDEP, "suspicious RCU usage",
         # lockdep_rcu_suspicious()
-        r"(?:WARNING|INFO): suspicious RCU usage|^\[ INFO: suspicious RCU usage",
-        (Form("WARNING: suspicious RCU usage in {function}",
-              needs=(r"suspicious rcu_\w+\(\) usage|RCU-list traversed in non-reader section"
-                     r"|Illegal context switch in RCU|used illegally while idle"
-                     r"|usage!|Illegal ",)),),
+        rf"{_OPTIONAL_BRACKET}(?P<level>WARNING|INFO): suspicious RCU usage",
+        (Form("{level}: suspicious RCU usage in {function}", near=5,
+              reported_by=r"_*lockdep_rcu_suspicious$",
+              needs=(r"^\S{1,200}:\d{1,6} \S",)),),
+    ),
+    *(
+        Rule(
+            name, Kind.LOCKDEP, heading.replace("[Nn]", ""),
+            rf"{_OPTIONAL_BRACKET}(?P<level>WARNING|BUG|INFO): (?:\S{{1,64}} )?{heading}",
+            (Form(f"{{level}}: {title} in {{function}}", sources=sources, needs=needs,
+                  stack_needed=stack_needed),),
+        )
+        for name, heading, title, sources, needs, stack_needed in (
+            # print_unlock_imbalance_bug(), print_lock_contention_bug(), print_held_locks_bug(),
+            # lockdep_sys_exit(), print_freed_lock_bug(), print_lock_nested_lock_not_held()
+            ("unlock-balance", "bad unlock balance detected", "bad unlock balance",
+             (Source.STACK,), (r"is trying to release lock",), True),
+            ("contention", "bad contention detected", "bad contention",
+             (Source.STACK,), (r"is trying to contend lock",), True),
+            ("locks-held-at-exit", "lock held at task exit time", "lock held at task exit time",
+             _SITE_OR_STACK, (), True),
+            ("locks-held-at-sleep", "still has locks held", "still has locks held",
+             _SITE_OR_STACK, (), True),
+            ("locks-held-in-user-space", "lock held when returning to user space",
+             "lock held when returning to user space", _SITE_OR_STACK, (), False),
+            ("held-lock-freed", "held lock freed", "held lock freed", _SITE_OR_STACK, (), True),
+            ("nested-lock", "[Nn]ested lock was not taken", "nested lock was not taken",
+             (Source.STACK,), (), True),
+        )
     ),
     Rule(
-        "unlock-balance",
-        Kind.LOCKDEP,
-        "bad unlock balance detected",
-        r"bad unlock balance detected",
-        (Form("WARNING: bad unlock balance in {function}", needs=(r"is trying to release lock",)),),
+        "invalid-wait-context", Kind.LOCKDEP, "nvalid wait context",
+        # print_lock_invalid_wait_context()
+        rf"{_OPTIONAL_BRACKET}(?:BUG|WARNING): [Ii]nvalid wait context",
+        (Form("WARNING: locking bug in {function}", sources=_SITE_OR_STACK,
+              keep="^deactivate_slab$"),),
     ),
     Rule(
-        "locks-held-at-sleep",
-        Kind.LOCKDEP,
-        "still has locks held",
-        # print_held_locks_bug()
-        r"(?P<level>BUG|WARNING): \S{1,64} still has locks held",
-        (Form("{level}: still has locks held in {function}", sources=(Source.LOCK_SITE,)),),
-    ),
-    Rule(
-        "locks-held-in-user-space",
-        Kind.LOCKDEP,
-        "lock held when returning to user space",
-        r"(?P<level>BUG|WARNING): lock held when returning to user space",
-        (Form("{level}: lock held when returning to user space in {function}",
-              sources=(Source.LOCK_SITE,), stack_needed=False),),
-    ),
-    Rule(
-        "held-lock-freed",
-        Kind.LOCKDEP,
-        "held lock freed",
-        r"(?P<level>BUG|WARNING): held lock freed",
-        (Form("{level}: held lock freed in {function}", sources=(Source.LOCK_SITE, Source.STACK)),),
-    ),
-    Rule(
-        "invalid-wait-context",
-        Kind.LOCKDEP,
-        "nvalid wait context",
-        r"BUG: Invalid wait context",
-        (Form("WARNING: locking bug in {function}", sources=(Source.LOCK_SITE, Source.STACK),
-              keep="deactivate_slab"),),
-    ),
-    Rule(
-        "nested-lock",
-        Kind.LOCKDEP,
-        "nested lock was not taken",
-        r"WARNING: Nested lock was not taken|Nested lock was not taken",
-        (Form("WARNING: nested lock was not taken in {function}"),),
-    ),
-    Rule(
-        "non-static-key",
-        Kind.LOCKDEP,
-        "trying to register non-static key",
+        "non-static-key", Kind.LOCKDEP, "trying to register non-static key",
+        # register_lock_class()
         r"INFO: trying to register non-static key",
         (Form("INFO: trying to register non-static key in {function}"),),
     ),
     Rule(
-        "workqueue-leak",
-        Kind.LOCKDEP,
-        "workqueue leaked",
+        "workqueue-leak", Kind.LOCKDEP, "workqueue leaked",
         # kernel/workqueue.c: process_one_work()
-        r"BUG: workqueue leaked (?:lock or atomic|atomic, lock or RCU)",
-        (Form("BUG: workqueue leaked lock or atomic in {function}",
-              needs=(r"last function: " + r"(?P<function>[\w.]{1,100})",),
-              sources=(Source.DETAIL,), keep=".", stack_needed=False),),
-    ),
-    Rule(
-        "spinlock-debug",
-        Kind.LOCKDEP,
-        "lock",
-        # kernel/locking/spinlock_debug.c: spin_bug(), __spin_lock_debug()
-        r"BUG: (?P<what>(?:spinlock|rwlock|rwlock-\w+|write-lock|read-lock|raw_?spinlock)"
-        r"[\w -]{3,40}?)(?: suspected)? on CPU#",
+        r"BUG: workqueue leaked (?:lock|atomic)",
         (
-            Form("BUG: {what} suspected in {function}", needs=(r"suspected on CPU",), near=1),
-            Form("BUG: {what} in {function}"),
+            Form("BUG: workqueue leaked lock or atomic in {function}", sources=(Source.DETAIL,),
+                 needs=(rf"last function: {lines.NAME}",), keep=_ANY, stack_needed=False),
+            Form("BUG: workqueue leaked lock or atomic in {function}", sources=(Source.DETAIL,),
+                 needs=(rf"\d, {lines.NAME}\s*$",), near=1, keep=_ANY, stack_needed=False),
         ),
     ),
     Rule(
-        "sleeping-in-atomic",
-        Kind.ATOMIC_SLEEP,
-        "sleeping function called from invalid context",
+        "spinlock-debug", Kind.LOCKDEP, "lock",
+        # kernel/locking/spinlock_debug.c: spin_bug(), rwlock_bug(), __spin_lock_debug()
+        r"BUG: (?P<what>(?:raw_?)?(?:spinlock|rwlock|write-lock|read-lock)[\w -]{3,40}?) on CPU#",
+        (Form("BUG: {what} in {function}"),),
+    ),
+)  # fmt: skip
+
+CONTEXTS = (
+    Rule(
+        "sleeping-in-atomic", Kind.ATOMIC_SLEEP, "sleeping function called from invalid context",
+        # kernel/sched/core.c: __might_resched()
         r"BUG: sleeping function called from invalid context",
-        (Form("BUG: sleeping function called from invalid context in {function}"),),
+        (Form("BUG: sleeping function called from invalid context in {function}",
+              keep="^(?:__alloc_skb|lock_sock_nested)$"),),
     ),
     Rule(
-        "scheduling-while-atomic",
-        Kind.ATOMIC_SLEEP,
-        "scheduling while atomic",
+        "scheduling-while-atomic", Kind.ATOMIC_SLEEP, "scheduling while atomic",
+        # kernel/sched/core.c: __schedule_bug()
         r"BUG: scheduling while atomic",
         (Form("BUG: scheduling while atomic in {function}"),),
     ),
     Rule(
-        "smp-processor-id",
-        Kind.LOCKDEP,
-        "in preemptible ",
+        "smp-processor-id", Kind.LOCKDEP, "in preemptible ",
         # lib/smp_processor_id.c: check_preemption_disabled()
-        r"BUG: using (?P<what>\w+\(\)) in preemptible",
-        (Form("BUG: using {what} in preemptible code in {function}"),),
+        r"BUG: using (?P<what>\w{1,60}\(\)) in preemptible",
+        (
+            Form("BUG: using {what} in preemptible code in {function}", near=6, keep=_ANY,
+                 sources=(Source.DETAIL,), needs=(rf"caller is {lines.NAME}\+",)),
+            Form("BUG: using {what} in preemptible code in {function}"),
+        ),
     ),
     Rule(
-        "soft-lockup",
-        Kind.SOFT_LOCKUP,
-        "soft lockup",
-        r"BUG: soft lockup(?: - CPU#\d+ stuck)?",
+        "assumed-context", Kind.ATOMIC_SLEEP, "BUG: assuming ",
+        # kernel/sched/core.c: __cant_sleep(), __cant_migrate()
+        r"BUG: assuming (?P<what>atomic|non migratable) context",
+        (Form("BUG: assuming {what} context in {function}"),),
+    ),
+)  # fmt: skip
+
+HANGS = (
+    Rule(
+        "soft-lockup", Kind.SOFT_LOCKUP, "soft lockup",
+        # kernel/watchdog.c: watchdog_timer_fn()
+        r"BUG: soft lockup",
         (Form("BUG: soft lockup in {function}", _STALL, sources=(Source.ANCHOR,)),),
-        all_contexts=True,
-        linger=15.0,
+        all_contexts=True, linger=15.0,
     ),
     Rule(
-        "hung-task",
-        Kind.HUNG_TASK,
-        "blocked for more than ",
+        "hard-lockup", Kind.HARD_LOCKUP, "hard LOCKUP",
+        # kernel/watchdog.c: watchdog_hardlockup_check()
+        r"(?:[Ww]atchdog detected|Watchdog: CPU \d+) (?:a )?hard LOCKUP",
+        (Form("BUG: hard lockup in {function}", _STALL, sources=(Source.ANCHOR, Source.STACK)),),
+        all_contexts=True, linger=15.0, fatal=True,
+    ),
+    Rule(
+        "workqueue-lockup", Kind.WORKQUEUE_LOCKUP, "workqueue lockup",
+        # kernel/workqueue.c: wq_watchdog_timer_fn()
+        r"BUG: workqueue lockup",
+        (Form("BUG: workqueue lockup", stack_needed=False),),
+        all_contexts=True, linger=15.0,
+    ),
+    Rule(
+        "hung-task", Kind.HUNG_TASK, "blocked ",
         # kernel/hung_task.c: check_hung_task()
-        r"INFO: task \S.{0,80} blocked for more than \d+ seconds",
-        (Form("INFO: task hung in {function}", _HANG, keep="^rtnl_lock$"),),
+        r"INFO: task .{1,80} blocked (?:in I/O wait )?for more than \d+ seconds",
+        (Form("INFO: task hung in {function}", _HANG),),
         linger=15.0,
     ),
     Rule(
-        "task-cannot-die",
-        Kind.HUNG_TASK,
-        "can't die for more than",
-        r"INFO: task \S.{0,80} can't die for more than \d+ seconds",
-        (Form("INFO: task can't die in {function}", _HANG, keep="^rtnl_lock$"),),
+        "task-cannot-die", Kind.HUNG_TASK, "can't die for more than",
+        r"INFO: task .{1,80} can't die for more than \d+ seconds",
+        (Form("INFO: task can't die in {function}", _HANG),),
         linger=15.0,
     ),
     Rule(
-        "rcu-stall",
-        Kind.RCU_STALL,
-        "detected",
+        "rcu-stall", Kind.RCU_STALL, "detected",
         # kernel/rcu/tree_stall.h: print_cpu_stall(), print_other_cpu_stall(); kernel/rcu/tasks.h
-        r"INFO: rcu_\w+ (?:self-detected stall on CPU|detected (?:expedited )?stalls? on)",
+        r"INFO: (?:rcu_\w{1,30}|\w{1,30}) (?:self-)?detected (?:expedited )?stalls? on",
         (Form("INFO: rcu detected stall in {function}", _STALL, sources=(Source.ANCHOR,)),),
-        all_contexts=True,
-        linger=15.0,
+        all_contexts=True, linger=15.0,
     ),
     Rule(
-        "memory-leak",
-        Kind.MEMORY_LEAK,
-        "memory leak",
-        r"BUG: memory leak",
-        (Form("memory leak in {function}"),),
+        "device-in-use", Kind.BUG, "unregister_netdevice: ",
+        # net/core/dev.c: netdev_wait_allrefs_any(); printed again every ten seconds
+        r"unregister_netdevice: waiting for \S{1,64} to become free",
+        (Form("unregister_netdevice: waiting for DEV to become free", stack_needed=False),),
+        whole=True,
     ),
+)  # fmt: skip
+
+CORRUPTION = (
     Rule(
-        "dentry-in-use",
-        Kind.BUG,
-        "still in use",
-        # fs/dcache.c: umount_check()
-        r"BUG: Dentry .{0,200}still in use \(\d+\) \[unmount of (?P<what>[^\]]{1,80})\]",
-        (Form("BUG: Dentry still in use in unmount", ("BUG: Dentry still in use [unmount of {what}]",),
-              stack_needed=False),),
-    ),
-    Rule(
-        "bad-page-state",
-        Kind.MEMORY_CORRUPTION,
-        "Bad page ",
-        r"BUG: Bad page (?P<what>state|map|cache)",
-        (Form("BUG: Bad page {what} in {function}"), Form("BUG: Bad page {what}")),
-    ),
-    Rule(
-        "object-already-free",
-        Kind.MEMORY_CORRUPTION,
-        "BUG ",
+        "slab-corruption", Kind.MEMORY_CORRUPTION, "ainted",
         # mm/slub.c: slab_bug()
-        r"BUG (?P<cache>[\w.-]{1,64}) \((?:Not t|T)ainted[^)]{0,80}\): (?P<what>.*)",
+        r"BUG (?P<cache>[\w.:-]{1,64}) \((?:Not t|T)ainted.{0,80}?\): (?P<what>.*\w)",
         (Form("BUG: {what}"),),
+        unless="kasan: bad access detected",
     ),
     Rule(
-        "bad-mode",
-        Kind.PANIC,
-        "Bad mode in ",
-        r"Bad mode in .* handler detected",
-        (Form("kernel panic: bad mode", stack_needed=False),),
-        fatal=True,
+        "slab-report-without-head", Kind.MEMORY_CORRUPTION, "INFO: ",
+        # mm/slub.c: print_track() of a report whose head is lost
+        r"^(?P<text>INFO: (?:Allocated|Freed) in .*)",
+        (Form("{text}", corrupted=True),),
     ),
     Rule(
-        "invalid-opcode",
-        Kind.OOPS,
-        "invalid opcode",
-        r"(?:^|: )invalid opcode: \d{4}",
-        (Form("invalid opcode in {function}"),),
-        fatal=True,
+        "bad-page", Kind.MEMORY_CORRUPTION, "Bad page ",
+        # mm/page_alloc.c: bad_page(); mm/memory.c: print_bad_pte()
+        r"BUG: Bad page (?P<what>state|map|cache)",
+        (
+            Form("BUG: Bad page {what} in {function}", sources=(Source.SECTION, Source.STACK),
+                 section="page last allocated"),
+            Form("BUG: Bad page {what}"),
+        ),
     ),
     Rule(
-        "internal-error",
-        Kind.OOPS,
-        "Internal error: ",
-        # arch/arm64/kernel/traps.c: __die()
-        r"Internal error: (?P<what>.*)",
-        (Form("Internal error in {function}"),),
-        fatal=True,
+        "rss-counter", Kind.MEMORY_CORRUPTION, "rss-counter",
+        # kernel/fork.c: check_mm()
+        r"BUG: Bad rss-counter state",
+        (Form("BUG: Bad rss-counter state", stack_needed=False),),
     ),
     Rule(
-        "busy-inodes",
-        Kind.BUG,
-        "Busy inodes after unmount",
+        "page-tables-on-freeing", Kind.MEMORY_CORRUPTION, "on freeing mm",
+        # kernel/fork.c: check_mm()
+        r"BUG: non-zero (?P<what>\w{1,40})(?: on freeing mm|.{0,40} on freeing mm)",
+        (Form("BUG: non-zero {what} on freeing mm", stack_needed=False),),
+    ),
+    Rule(
+        "dentry-in-use", Kind.BUG, "still in use",
+        # fs/dcache.c: umount_check()
+        r"BUG: Dentry .{0,200}still in use \(\d+\)\s{1,4}\[unmount of (?P<what>[^\]]{1,80})\]",
+        (Form("BUG: Dentry still in use in unmount",
+              ("BUG: Dentry still in use [unmount of {what}]",), stack_needed=False),),
+    ),
+    Rule(
+        "busy-inodes", Kind.BUG, "Busy inodes after unmount",
+        # fs/super.c: generic_shutdown_super()
         r"VFS: Busy inodes after unmount of ",
         (Form("VFS: Busy inodes after unmount (use-after-free)", stack_needed=False),),
     ),
     Rule(
-        "stack-regs",
-        Kind.WARNING,
-        "WARNING: kernel stack ",
-        # arch/x86/kernel/unwind_frame.c
-        r"WARNING: (?P<what>kernel stack (?:regs|frame pointer)) at \S+ in \S+ has bad"
-        r"(?P<rest>.{0,12}) value",
-        (Form("WARNING: {what} has bad{rest} value", stack_needed=False),),
+        "file-count", Kind.BUG, "file count is ",
+        # fs/open.c: filp_flush()
+        r"VFS: Close: file count is (?:0|zero)",
+        (Form("VFS: Close: file count is zero (use-after-free)", stack_needed=False),),
+    ),
+)  # fmt: skip
+
+OTHERS = (
+    Rule(
+        "warning-at", Kind.WARNING, "WARNING: ",
+        # kernel/panic.c: __warn(); since 6.17 the processor stands behind the function
+        r"WARNING: (?:CPU: \d{1,5} PID: \d{1,10} at |[\w./+-]{1,200}\.[chS]:\d{1,6} at |at [\w./])"
+        rf"(?:\S{{1,200}}:\d{{1,6}} )?(?:(?P<site>[A-Za-z_][\w.]{{0,120}})\+0x)?",
+        WARNINGS,
     ),
     Rule(
-        "trusty",
-        Kind.PANIC,
-        "trusty: ",
-        r"trusty: panic .*ASSERT FAILED",
-        (Form("trusty: ASSERT FAILED:"),),
-        fatal=True,
+        "unwinder", Kind.WARNING, "WARNING: ",
+        # arch/x86/kernel/unwind_{frame,orc}.c
+        r"WARNING: (?P<what>kernel stack (?:regs|frame pointer)) at .{1,80} has bad"
+        r" ?(?P<which>'\w{1,9}')? value",
+        (Form("WARNING: {what} has bad {which} value", stack_needed=False),),
     ),
     Rule(
-        "workload-failure",
-        Kind.WORKLOAD,
-        "SYZFATAL",
-        r"(?P<text>SYZFATAL: .*)",
-        (Form("{text}", ("SYZFATAL",), stack_needed=False),),
+        "workload-failure", Kind.WORKLOAD, "SYZFA",
+        # what a fuzzer's programs print when they cannot go on
+        r"(?P<text>(?P<what>SYZFATAL|SYZFAIL): .*)",
+        (Form("{text}", ("{what}",), stack_needed=False),),
         whole=True,
     ),
     Rule(
-        "other-bug",
-        Kind.BUG,
-        "BUG: ",
-        r"(?:^|\s)(?P<text>BUG: .*)",
-        (Form("{text}"),),
-    ),
-    Rule(
-        "other-warning",
-        Kind.WARNING,
-        "WARNING: ",
-        r"^(?P<text>WARNING: .*)",
+        "other-bug", Kind.BUG, "BUG: ",
+        r"^(?:\[ |.{0,40}: )?(?P<text>BUG: .*?)(?: \])?$",
         (Form("{text}", stack_needed=False),),
+        stamped=True,
     ),
     Rule(
-        "slab-info",
-        Kind.MEMORY_CORRUPTION,
-        "INFO: ",
-        # mm/slub.c: print_track() of a report whose head is lost
-        r"^(?P<text>INFO: (?:Allocated|Freed) in .*)",
-        (Form("{text}", corrupted=True),),
+        "other-warning", Kind.WARNING, "WARNING: ",
+        r"^(?:\[ )?(?P<text>WARNING: .*?)(?: \])?$",
+        (Form("{text}", stack_needed=False),),
+        stamped=True,
     ),
 )  # fmt: skip
 
 GRAMMAR = Grammar(
     system="linux",
-    rules=RULES,
-    prefix=(
-        r"(?:\*\* \d{1,12} printk messages dropped \*\* ?)?(?:<\d{1,3}>)?"
-        r"(?:[^\[]{0,80}?(?=\[ {0,8}\d{1,10}\.\d{6}\]))?"
-        r"(?:\[ {0,8}(?P<seconds>\d{1,10}\.\d{6})\] ?)?(?:\[ {0,6}(?P<context>[TC]\d{1,8})\] ?)?"
-    ),
-    body=(
-        r"\s{0,40}(?:"
-        r"(?:Call [Tt]race|[Bb]acktrace|[Ss]tack backtrace|stack trace):"
-        r"|</?[A-Z#]\w{1,20}>"
-        r"|(?:\[<?[0-9a-fx]{8,18}>?\] ){0,2}(?:\? )?[A-Za-z_.(<][^\s+]{0,200}\+0x[0-9a-f]{1,8}/"
-        r"|\[<[0-9a-f]{8,16}>\]|\S{1,80} \S{1,120}:\d{1,7}(?: \[inline\])?$"
-        r"|[RE]?[A-Z]{2,3}\d?: |R\d\d: |CR\d: |DR\d: |PKRU|Code:|Modules linked in|CPU:|Hardware name"
-        r"|Workqueue:|task:|Stack:|Dumping ftrace|\(ftrace|---\[|Oops|Internal error|Tainted:"
-        r"|(?:Read|Write) (?:of|at)|(?:Last|First) potentially|Allocated by|Freed by|The buggy"
-        r"|page:|page dumped|page_owner|page last|flags:|raw:|head:|Memory state|[ >]?[0-9a-f]{8,16}: "
-        r"|\^|Uninit|Bytes \d|Memory access|Local variable|Data copied|#PF|PGD|BAD$|pgd|\[[0-9a-f]{8,16}\]"
-        r"|pc :|lr :|sp :|x\d{1,2} ?:|pstate|PC is|LR is|r\d{1,2} ?:|Flags:|Control:|Process |Exception stack"
-        r"|[0-9a-f]{4}: |GPR\d|MSR:|XER|CFAR|NIP|LR |--- interrupt|Instruction dump|Mem abort|Data abort"
-        r"|ESR =|EC =|SET =|EA =|FSC =|ISV =|CM =|GCS =|epc :|Krnl "
-        r"|(?:\#\d{1,3}:|->? ?\#\d)|other info|but task is|which lock|the existing dep|Chain exists|Possible "
-        r"|lock\(|\*\*\* DEADLOCK|irq event|(?:hard|soft)irqs last|no locks held|\d{1,4} locks? held"
-        r"|rcu_scheduler|CPU\d {4,}|----|=====|May be due|\S{1,64} is trying to|(?:rcu: )?\s{0,9}\((?:detected|t=)"
-        r"|Sending NMI|NMI backtrace|Task dump|rcu: |RCU |Kernel panic|Kernel Offset|Rebooting in|Showing all"
-        r"|INFO: (?:Slab|Object|Allocated|Freed|lockdep is)|Object |Bytes b4|Redzone|Padding|Preemption disabled"
-        r"|in_atomic|preempt_count|caller is|unreferenced object|comm \"|hex dump|(?:[0-9a-f]{2} ){8}"
-        r"|race at|(?:read|write|assert)\b.{0,60} to 0x|value changed|Reported by Kernel|\"echo 0 >"
-        r"|Not tainted|KASAN: |kasan: |the code is fine|turning off the lock|invalid opcode|general prot"
-        r"|last function|kfence-#|stack guard|kernel stack overflow|kernel BUG at|RIP|\S{1,60} {2,20}[RSDTtXZPI] "
-        r")"
-    ),
-    frames=(
-        rf"\s{{0,40}}(?:</?[A-Z#]\w{{1,20}}>\s{{0,4}})?(?:\[ {{0,8}}\d{{1,10}}\.\d{{6}}\]\s{{0,4}})?"
-        rf"(?:{_ADDRESS}\s{{1,4}}){{0,2}}(?P<doubt>\? )?{_FUNCTION}{_OFFSET}{_MODULE}(?:\s\([a-z]+\))?{_WHERE}",
-        rf"\[<[0-9a-f]{{8,16}}>\] \([^)]{{1,120}}\) from \[<[0-9a-f]{{8,16}}>\] \({_FUNCTION}{_OFFSET}{_MODULE}\)",
-        rf"\s?[\w.$]{{1,120}} from {_FUNCTION}{_OFFSET}",
-        r"\s{0,40}(?P<function>[A-Za-z_][\w.$]{1,120}) (?P<file>[\w./+-]{1,200}\.(?:c|h|S|rs)):"
-        r"(?P<line>\d{1,7})(?P<inlined> \[inline\])?\s*$",
-        rf"--- interrupt: [0-9a-f]{{1,4}} at {_FUNCTION}{_OFFSET}",
-    ),
-    instruction_pointer=(
-        rf"^(?:RIP: (?:0010|e030):(?:\[<[0-9a-f]{{1,16}}>\]\s{{1,4}}\[<[0-9a-f]{{1,16}}>\]\s{{1,4}})?"
-        rf"|pc : |PC is at |NIP \[[0-9a-f]{{16}}\] |EIP: (?:\[<[0-9a-f]{{8}}>\] )?|EIP is at |epc : "
-        rf"|I?P: (?:\[<[0-9a-f]{{8,16}}>\] )?){_FUNCTION}{_OFFSET}"
-    ),
-    headings=r"(?:Call [Tt]race|[Bb]acktrace|stack backtrace):",
-    sections=(
-        r"^\s*(?:Allocated by|Freed by|Last potentially|Uninit was|Local variable|-> #\d"
-        r"|Preemption disabled|page last|kfence-#\d.* (?:allocated|freed) by|state was registered"
-        r"|.*which became |.*INFO: (?:Allocated|Freed) in|irq event stamp|Showing all locks"
-        r"|NMI backtrace|Sending NMI|Second to last|First potentially|RCU grace-period)"
-    ),
+    rules=(*PANICS, *SANITIZERS, *OOPSES, *LOCKDEP, *CONTEXTS, *HANGS, *CORRUPTION, *OTHERS),
+    prefix=lines.PREFIX,
+    body=lines.BODY,
+    frames=lines.FRAMES,
+    instruction_pointer=lines.INSTRUCTION_POINTER,
+    lost_pointer=lines.LOST_POINTER,
+    link_register=lines.LINK_REGISTER,
+    headings=lines.HEADINGS,
+    sections=lines.SIDE_SECTIONS,
     ends=r"---\[ end (?:trace|Kernel panic)|^Rebooting in \d+ seconds",
-    absorbed=r"Kernel panic - |Oops: |Internal error: |invalid opcode|kernel BUG at|Unhandled fault",
-    harmless=(
-        r"WARNING: (?:the mand mount|fbcon|workqueue cpumask|See http|kernel not compiled|.*deprecated)"
-        r"|Speculative |Spectre|lockdep is turned off"
+    absorbed=(
+        # an opening line that is also part of others' reports
+        r"Kernel panic - |Oops|Internal error: |invalid opcode|kernel BUG at|Unhandled fault"
+        r"|kernel stack overflow|INFO: (?:Allocated|Freed) in"
     ),
+    harmless=lines.HARMLESS,
     generic=GENERIC,
     anchors=ANCHORS,
     anchor_sections_skipped=r"^rcu_gp_kthread$",
     aliases=ALIASES,
     substitutions=(
         (r"\+0x[0-9a-f]+/0x[0-9a-f]+", ""),
-        (r"\b(?:0x)?[0-9a-f]{16}\b|\b0x[0-9a-f]{5,16}\b|\bffff[0-9a-f]{4,12}\b", "ADDR"),
-        (r"(?<=[a-z])\d+|\b\d+\b", "NUM"),
+        (r"\b(?:0x)?[0-9a-f]{16}\b|\b0x[0-9a-f]{5,16}\b|\b(?:ffff|c0)[0-9a-f]{4,12}\b", "ADDR"),
+        (r"(?<=[a-z])\d{3,}|\b\d+\b", "NUM"),
     ),
     fatal=r"Kernel panic - not syncing|^Rebooting in \d+ seconds",
     lossy=r"printk messages dropped",
