@@ -55,6 +55,14 @@ def extract_vmlinux(data: bytes) -> bytes:
     )
 
 
+def decompressed(data: bytes) -> bytes:
+    """The content of a compressed file (a module's .ko.xz, say); other bytes come back as is.
+
+    Raises ConfigurationError if the compressed data are damaged.
+    """
+    return data if _decompressor_for(data) is None else _decompress(data, "the compressed file")
+
+
 def is_arm64_image(data: bytes) -> bool:
     """Whether the bytes begin with the header of a raw arm64 Image."""
     return data[_ARM64_MAGIC : _ARM64_MAGIC + 4] == b"ARM\x64"
@@ -81,14 +89,25 @@ def _bzimage_payload(data: bytes) -> bytes:
 def _kernel_inside(payload: bytes, what: str) -> bytes:
     if payload.startswith(ELF_MAGIC) or is_arm64_image(payload):
         return payload
-    decompress = _decompressor_for(payload)
-    if decompress is None:
+    if _decompressor_for(payload) is None:
         raise ConfigurationError(
             f"kernel image: {what} begins {payload[:6].hex(' ')}; expected ELF, gzip, xz, lzma, "
             "bzip2, lz4 (legacy) or zstd (LZO is not read: give the ELF vmlinux instead)"
         )
+    kernel = _decompress(payload, what)
+    if not (kernel.startswith(ELF_MAGIC) or is_arm64_image(kernel)):
+        raise ConfigurationError(
+            f"kernel image: {what} unpacks to {len(kernel)} bytes that begin "
+            f"{kernel[:8].hex(' ')}; expected an ELF vmlinux or an arm64 Image"
+        )
+    return kernel
+
+
+def _decompress(payload: bytes, what: str) -> bytes:
+    decompress = _decompressor_for(payload)
+    assert decompress is not None  # the caller looked
     try:
-        kernel = decompress(payload)
+        return decompress(payload)
     except (
         zlib.error,
         lzma.LZMAError,
@@ -100,12 +119,6 @@ def _kernel_inside(payload: bytes, what: str) -> bytes:
         zstandard.ZstdError,
     ) as error:
         raise ConfigurationError(f"kernel image: {what} is damaged: {error}") from error
-    if not (kernel.startswith(ELF_MAGIC) or is_arm64_image(kernel)):
-        raise ConfigurationError(
-            f"kernel image: {what} unpacks to {len(kernel)} bytes that begin "
-            f"{kernel[:8].hex(' ')}; expected an ELF vmlinux or an arm64 Image"
-        )
-    return kernel
 
 
 def _decompressor_for(payload: bytes) -> Callable[[bytes], bytes] | None:

@@ -2,7 +2,7 @@
 """Places resolved to addresses, by symbols, disassembly and DWARF lines."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.errors import ConfigurationError
 from harness.places.disassemble import Flow, Instruction, disassemble, ppc64le_local_entry
@@ -149,8 +149,7 @@ def _resolve_in_function(context: _Context, place: FunctionPlace) -> ResolvedPla
         notes = (f"{place.function} is there only as the compiler's clone {symbol.name}",)
     if isinstance(position, Entry):
         address = _entry(context, symbol)
-        function = _function(context, symbol) if context.image else None
-        return _resolved(context, (address,), function or _Function(symbol, ()), notes)
+        return _resolved(context, (address,), _function_if_there(context, symbol), notes)
     if isinstance(position, Offset):
         return _resolve_offset(context, symbol, position, notes)
     function = _function(context, symbol)
@@ -188,10 +187,18 @@ def _inlined_hint(context: _Context, name: str) -> str:
 def _entry(context: _Context, symbol: Symbol) -> int:
     """The instruction that each call of the function executes, by whichever entry."""
     if context.arch == "ppc64le":
-        if context.image is None:
-            raise context.error("the local entry point is seen only in the kernel's image: give it")
-        return symbol.address + ppc64le_local_entry(context.image.read(symbol.address, 8))
+        if context.image is None or not context.image.has(symbol.address, 8):
+            file = f"module {symbol.module}'s .ko file" if symbol.module else "the kernel's image"
+            raise context.error(f"the local entry point is seen only in the code: give {file}")
+        return symbol.address + _local_entry(context.image, symbol.address)
     return symbol.address
+
+
+def _function_if_there(context: _Context, symbol: Symbol) -> _Function:
+    """For places that need no disassembly: without it if the code is not at hand."""
+    if context.image is None or (symbol.module and not context.image.has(symbol.address, 1)):
+        return _Function(symbol, ())
+    return _function(context, symbol)
 
 
 def _function(context: _Context, symbol: Symbol) -> _Function:
@@ -199,14 +206,40 @@ def _function(context: _Context, symbol: Symbol) -> _Function:
         raise context.error("it is found by disassembly, and there is no kernel image to read")
     parts = []
     for part in (symbol, *context.symbols.cold_parts(symbol.name, symbol.module)):
-        start, end = context.symbols.extent_of(part)
-        if end - start > _LONGEST_FUNCTION:
+        if part.module and not context.image.has(part.address, 1):
             raise context.error(
-                f"{part.name} would be {end - start} bytes long: no function, or the last one"
+                f"the code of {part.name} is not in the kernel's image: give module "
+                f"{part.module}'s .ko file as well"
             )
+        start, end = _extent(context, part)
+        if end - start > _LONGEST_FUNCTION:
+            raise context.error(f"{part.name} would be {end - start} bytes long: no function")
         code = context.image.read(start, end - start)
-        parts.append((part, disassemble(context.arch, code, start)))
+        instructions = disassemble(context.arch, code, start)
+        parts.append((part, tuple(_relocated(context.image, insn) for insn in instructions)))
     return _Function(symbol, tuple(parts))
+
+
+def _extent(context: _Context, symbol: Symbol) -> tuple[int, int]:
+    """As the symbols say, but not beyond the code: the next symbol can be in another section."""
+    segment = context.image.segment_at(symbol.address) if context.image else None
+    if segment is None:
+        return context.symbols.extent_of(symbol)
+    if context.symbols.is_last(symbol):
+        return symbol.address, segment.end
+    start, end = context.symbols.extent_of(symbol)
+    return start, min(end, segment.end)
+
+
+def _relocated(image: KernelImage, insn: Instruction) -> Instruction:
+    """A module's call has its target in a relocation, on x86 some bytes into the instruction."""
+    if insn.target is None or not image.branch_targets:
+        return insn
+    for at in range(insn.address, insn.end):
+        if at in image.branch_targets:
+            target = image.branch_targets[at]
+            return replace(insn, target=target, text=f"{insn.text.split()[0]} {target:#x}")
+    return insn
 
 
 def _function_holding(context: _Context, address: int) -> _Function:
@@ -214,9 +247,7 @@ def _function_holding(context: _Context, address: int) -> _Function:
     if found is None:
         raise context.error(f"no function of {context.symbols.source} holds {address:#x}")
     symbol = found[0]
-    if context.image is None:
-        return _Function(symbol, ())
-    function = _function(context, symbol)
+    function = _function_if_there(context, symbol)
     _refuse_middle_of_instruction(context, function, address)
     return function
 
@@ -224,7 +255,7 @@ def _function_holding(context: _Context, address: int) -> _Function:
 def _resolve_offset(
     context: _Context, symbol: Symbol, position: Offset, notes: tuple[str, ...]
 ) -> ResolvedPlace:
-    start, end = context.symbols.extent_of(symbol)
+    start, end = _extent(context, symbol)
     size = end - start
     if position.size is not None and position.size != size:
         raise context.error(
@@ -236,9 +267,7 @@ def _resolve_offset(
             f"{symbol.name} is only {size:#x} bytes long in {context.symbols.source}"
         )
     address = start + position.bytes
-    if context.image is None:
-        return _resolved(context, (address,), _Function(symbol, ()), notes)
-    function = _function(context, symbol)
+    function = _function_if_there(context, symbol)
     _refuse_middle_of_instruction(context, function, address)
     return _resolved(context, (address,), function, notes)
 
@@ -317,15 +346,15 @@ def _resolve_call(
 
 def _callee_addresses(context: _Context, callee: str) -> set[int]:
     """All addresses that a call of a function can go to: aliases, clones, local entries."""
-    table = context.symbols
-    modules = {symbol.module for symbol in table.symbols if symbol.name == callee}
-    found = [s for module in modules for s in table.functions(callee, module)]
-    module = context.place.module if isinstance(context.place, FunctionPlace) else None
-    found += [*table.clones(callee), *(table.clones(callee, module) if module else ())]
-    addresses = {symbol.address for symbol in found}
+    addresses = {symbol.address for symbol in context.symbols.functions_anywhere(callee)}
     if context.arch == "ppc64le" and context.image is not None:
-        addresses |= {a + ppc64le_local_entry(context.image.read(a, 8)) for a in addresses}
+        addresses |= {a + _local_entry(context.image, a) for a in addresses}
     return addresses
+
+
+def _local_entry(image: KernelImage, address: int) -> int:
+    """The callee can be in a module whose file is not given: then its entry is not seen."""
+    return ppc64le_local_entry(image.read(address, 8)) if image.has(address, 8) else 0
 
 
 def _why_no_call(
@@ -411,7 +440,7 @@ def _resolved(
     lines: list[str] = []
     for address in addresses:
         holder = function
-        if context.image is not None and not function.holds(address):
+        if function.parts and not function.holds(address):
             holder = _function_holding(context, address)
         block = _around(context, holder, address)
         if block and lines:

@@ -108,6 +108,10 @@ class SymbolTable:
         """The symbols of exactly that name in that module; empty if there is none."""
         return tuple(s for s in self._by_name.get(name, ()) if s.module == module)
 
+    def everywhere(self, name: str) -> tuple[Symbol, ...]:
+        """The symbols of exactly that name in the kernel and all modules."""
+        return tuple(self._by_name.get(name, ()))
+
     def functions(self, name: str, module: str | None = None) -> tuple[Symbol, ...]:
         """The functions of that name, one an address; without any, the compiler's clones of it.
 
@@ -118,11 +122,16 @@ class SymbolTable:
 
     def clones(self, name: str, module: str | None = None) -> tuple[Symbol, ...]:
         """The specialised copies of a function, one an address (not its cold part)."""
-        return _one_an_address(self._suffixed(name, module, _CLONE))
+        return _one_an_address([s for s in self._suffixed(name, _CLONE) if s.module == module])
+
+    def functions_anywhere(self, name: str) -> tuple[Symbol, ...]:
+        """The functions of that name, and clones of it, in the kernel and all modules."""
+        exact = [s for s in self._by_name.get(name, ()) if s.is_text]
+        return _one_an_address([*exact, *self._suffixed(name, _CLONE)])
 
     def cold_parts(self, name: str, module: str | None = None) -> tuple[Symbol, ...]:
         """The pieces of a function that the compiler moved away as unlikely."""
-        return _one_an_address(self._suffixed(name, module, _COLD))
+        return _one_an_address([s for s in self._suffixed(name, _COLD) if s.module == module])
 
     def function(self, name: str, module: str | None = None) -> Symbol:
         """The one function of that name (or its one clone).
@@ -169,12 +178,16 @@ class SymbolTable:
         """
         if symbol.size:
             return symbol.address, symbol.address + symbol.size
-        at = bisect_right(self._text_addresses, symbol.address)
-        if at == len(self._text_addresses):
+        if self.is_last(symbol):
             raise ConfigurationError(
                 f"{self.source}: {symbol.name} is the last symbol: where it ends is not known"
             )
+        at = bisect_right(self._text_addresses, symbol.address)
         return symbol.address, self._text_addresses[at]
+
+    def is_last(self, symbol: Symbol) -> bool:
+        """Whether no other code symbol, nor a size, tells where a function ends."""
+        return not symbol.size and symbol.address >= self._text_addresses[-1]
 
     def function_at(self, address: int) -> tuple[str, int]:
         """The function that holds an address and the offset in it, in bytes.
@@ -215,7 +228,8 @@ class SymbolTable:
             rest = [n for n in names if abs(len(n) - len(name)) <= 3 and n[:1] != "."]
             close += difflib.get_close_matches(name, rest, many, 0.8)
         containing = sorted((n for n in pool if name in n), key=len)
-        ordered = dict.fromkeys([*related[:many], *close, *containing])
+        contained = sorted((n for n in pool if len(n) > 5 and name.startswith(n)), key=len)[::-1]
+        ordered = dict.fromkeys([*related[:many], *close, *containing, *contained])
         ordered.pop(name, None)
         shown = [f"{names[n]}!{n}" if names[n] else n for n in ordered]
         return tuple(shown[:many])
@@ -226,7 +240,7 @@ class SymbolTable:
         )
         if elsewhere:
             written = " or ".join(f"{m}!{name}" if m else name for m in elsewhere)
-            return f"; it is in another module: write {written}"
+            return f"; it is elsewhere: write {written}"
         if module is not None and all(s.module != module for s in self.symbols):
             return f": it knows no module {module}: is it loaded when the symbols are read?"
         if self.named(name, module):
@@ -238,7 +252,7 @@ class SymbolTable:
         hint = f"; nearest: {', '.join(near)}" if near else ""
         return f": it is inlined everywhere, or the name is wrong{hint}"
 
-    def _suffixed(self, name: str, module: str | None, suffix: re.Pattern[str]) -> list[Symbol]:
+    def _suffixed(self, name: str, suffix: re.Pattern[str]) -> list[Symbol]:
         start = bisect_left(self._names, name + ".")
         found: list[Symbol] = []
         for candidate in self._names[start:]:
@@ -248,7 +262,7 @@ class SymbolTable:
             clones_stripped = _CLONE.sub("", rest)
             is_cold = bool(_COLD.fullmatch(clones_stripped))
             if (suffix is _COLD and is_cold) or (suffix is _CLONE and not clones_stripped):
-                found += [s for s in self.named(candidate, module) if s.is_text]
+                found += [s for s in self._by_name[candidate] if s.is_text]
         return found
 
     def _preferred(self, address: int) -> Symbol:

@@ -34,9 +34,17 @@ def test_raw_arm64_image_begins_at_text(data: bytes) -> None:
     assert image.read(TEXT + 0x3C, 4) == bytes(range(4))
 
 
-def test_raw_arm64_image_needs_the_symbol_text() -> None:
+@pytest.mark.parametrize("entry", [b"primary_entry", b"stext"])
+def test_raw_arm64_image_without_text_is_placed_by_its_first_branch(entry: bytes) -> None:
+    branch_at_4_to_0x1000 = bytes.fromhex("4d5a0091 ff030014")
+    image = branch_at_4_to_0x1000 + ARM64_IMAGE[8:]
+    symbols = SymbolTable.from_kallsyms(b"ffffffc008001000 T " + entry + b"\n")
+    assert KernelImage.from_arm64_image(image, symbols).read(TEXT, 2) == b"MZ"
+
+
+def test_raw_arm64_image_needs_symbols_to_place_it() -> None:
     without = SymbolTable.from_kallsyms(b"ffffffc008000000 T start\n")
-    with pytest.raises(ConfigurationError, match="place _text: no such function"):
+    with pytest.raises(ConfigurationError, match="kallsyms has neither _text nor"):
         KernelImage.from_arm64_image(ARM64_IMAGE, without)
     with pytest.raises(ConfigurationError, match="expected a raw arm64 Image"):
         KernelImage.from_arm64_image(b"MZ", SYMBOLS)
