@@ -50,7 +50,8 @@ class Engine:
         self._generic: dict[str, bool] = {}
         self.fatal = re.compile(grammar.fatal) if grammar.fatal else None
         self.lossy = re.compile(grammar.lossy) if grammar.lossy else None
-        self.anchors = tuple(re.compile(anchor) for anchor in grammar.anchors)
+        self.anchors = tuple(tuple(map(re.compile, tier)) for tier in grammar.anchors)
+        self.foreign = re.compile(grammar.foreign) if grammar.foreign else None
         self.anchor_skips = (
             re.compile(grammar.anchor_sections_skipped) if grammar.anchor_sections_skipped else None
         )
@@ -100,7 +101,7 @@ class Engine:
         sections: Sequence[Section],
         frames: tuple[Frame, ...],
     ) -> Verdict:
-        reason = _corruption(form, details, sections)
+        reason = _corruption(form, details, sections, self.foreign)
         function: str | None = None
         names: list[str] = []
         wants_function = any("{function}" in text for text in (form.title, *form.alts))
@@ -167,6 +168,9 @@ class Engine:
                         return name
                 elif not self.is_generic(name):
                     return name
+        if form.pointer_first:
+            # Better the very place of the fault than nothing.
+            return next((f.function for f in main_frames(sections) if f.pointer), None)
         return None
 
     def _candidates(
@@ -198,25 +202,29 @@ class Engine:
             )
 
     def _anchor(self, sections: Sequence[Section]) -> str | None:
-        for section in sections:
-            names = [frame.function for frame in section.frames if frame.reliable]
-            if self.anchor_skips and any(map(self.anchor_skips.search, names)):
-                continue
-            for name, caller in zip(names, [*names, ""][1:], strict=True):
-                if any(anchor.search(f"{name} {caller}") for anchor in self.anchors):
-                    return name
+        stacks = [[f.function for f in section.frames if f.reliable] for section in sections]
+        if self.anchor_skips:
+            stacks = [s for s in stacks if not any(map(self.anchor_skips.search, s))]
+        for tier in self.anchors:
+            for names in stacks:
+                for name, caller in zip(names, [*names, ""][1:], strict=True):
+                    if any(anchor.search(f"{name} {caller}") for anchor in tier):
+                        return name
         return None
 
     def stable(self, text: str) -> str:
         """Return `text` without what differs from run to run: addresses, numbers, offsets."""
-        text = text.strip()[: 2 * _TITLE_LENGTH]
+        text = text[: 2 * _TITLE_LENGTH]
         for pattern, replacement in self.substitutions:
             text = pattern.sub(replacement, text)
-        return text.strip()[:_TITLE_LENGTH]
+        return text[:_TITLE_LENGTH]
 
 
 def _corruption(
-    form: Form, details: dict[str, str], sections: Sequence[Section]
+    form: Form,
+    details: dict[str, str],
+    sections: Sequence[Section],
+    foreign: re.Pattern[str] | None,
 ) -> str | None:
     """Say why a report of this form and with these stacks must have lost something."""
     if form.corrupted:
@@ -234,6 +242,8 @@ def _corruption(
     )
     first = _first_stack(sections)
     if wanted and first and not any(wanted.match(f.function) for f in first):
+        return _FOREIGN
+    if foreign and any(foreign.search(f.function) for f in first):
         return _FOREIGN
     return None
 

@@ -86,7 +86,8 @@ class Rule:
     never looked at, which is what makes the parser fast. `all_contexts` takes the lines of all CPUs
     in, as the reports do that make other CPUs print their stacks. `linger` is how many seconds of
     other lines the report outlives. `whole` rules end with their opening line, `stamped` ones need a
-    kernel timestamp on it (what is no format of the kernel's may be a program's).
+    kernel timestamp on it (what is no format of the kernel's may be a program's), `after_boot`
+    ones a kernel that had been running.
     """
 
     name: str
@@ -102,6 +103,7 @@ class Rule:
     whole: bool = False
     unless: str = ""
     stamped: bool = False
+    after_boot: bool = False
     pattern: re.Pattern[str] = field(init=False, repr=False)
     consequence_pattern: re.Pattern[str] | None = field(init=False, repr=False)
     ends_pattern: re.Pattern[str] | None = field(init=False, repr=False)
@@ -123,7 +125,8 @@ class Grammar:
     the opening lines that belong to a report that is already open. `generic` matches the functions
     that are never guilty, `sections` the headings of stacks that are not the report's own, and
     `headings` those of its own; `link_register` stands in for an instruction pointer that is no
-    function (`lost_pointer`). `substitutions` make a line of text a stable title.
+    function (`lost_pointer`). `substitutions` make a line of text a stable title. `anchors` are tried tier by tier.
+    `foreign` matches functions whose stack is no crash's.
     """
 
     system: str
@@ -140,9 +143,10 @@ class Grammar:
     absorbed: str
     harmless: str
     generic: str
-    anchors: tuple[str, ...] = ()
+    anchors: tuple[tuple[str, ...], ...] = ()
     anchor_sections_skipped: str = ""
     aliases: Sequence[tuple[str, ...]] = ()
     substitutions: Sequence[tuple[str, str]] = ()
+    foreign: str = ""
     fatal: str = ""
     lossy: str = ""

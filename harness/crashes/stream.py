@@ -21,6 +21,10 @@ PATIENCE_TAGGED = 12
 PATIENCE_UNTAGGED = 40
 """Lines of others after which a report is over: few when the kernel names the caller."""
 
+_RUNNING = re.compile(rb"^(?:<\d{1,3}>)?\[ {0,5}(?!0{1,9}\.0{6}\])\d{1,9}\.\d{6}\]", re.M)
+SAID = 1000
+"""Different one-line reports that are told of."""
+
 _ESCAPE = re.compile(rb"\x1b(?:\[[0-9;?]{0,16}[ -/]?[@-~]|[()][0-9A-Za-z]|[=>78cDEHMNOZ])")
 
 
@@ -67,6 +71,8 @@ class ReportStream:
         self._offset = 0
         self._open: list[_Open] = []
         self._reported = 0
+        self._said: set[str] = set()
+        self._ran: int | None = None
         self._rest_length = 0
 
     @property
@@ -107,6 +113,7 @@ class ReportStream:
     def _end_of_rest(self) -> Iterator[Report]:
         """Yield the reports completed by the line that several chunks made up."""
         if self._rest_length:
+            self._note_running(bytes(self._rest), self._offset)
             line = self._line(bytes(self._rest), self._offset)
             self._offset += self._rest_length
             self._rest.clear()
@@ -116,6 +123,7 @@ class ReportStream:
 
     def _block(self, block: bytes, base: int) -> Iterator[Report]:
         """Yield the reports completed by `block`, which is whole lines."""
+        self._note_running(block, base)
         triggers = dict.fromkeys(self._engine.triggers, -1)
         position = 0
         while position < len(block):
@@ -128,6 +136,13 @@ class ReportStream:
             line = self._line(block[position : min(stop, position + LINE_LIMIT)], base + position)
             position = stop
             yield from self._take(line, base + stop)
+
+    def _note_running(self, block: bytes, base: int) -> None:
+        """Note where a kernel's clock is first seen to have moved from zero."""
+        if self._ran is None:
+            match = _RUNNING.search(block)
+            if match:
+                self._ran = base + match.start()
 
     def _line(self, raw: bytes, start: int) -> Line:
         if b"\x1b" in raw:
@@ -148,14 +163,14 @@ class ReportStream:
     def _take(self, line: Line, line_end: int) -> Iterator[Report]:
         engine = self._engine
         found = engine.opening(line.text) if _has_trigger(line.text, engine) else None
-        if found and found[0].stamped and line.seconds is None:
+        if found and not self._believed(found[0], line):
             found = None
         if found and engine.absorbed.search(line.text):
             owners = [r for r in self._open if _owns(r, line)]
             if owners or (self._reported and _is_consequence(found[0], line.text)):
                 found = None
-        if found:
-            rule, match = found
+        if found and not found[0].whole:
+            rule = found[0]
             for report in list(self._open):
                 if _owns(report, line) and (
                     report.has_frames or len(self._open) >= OPEN_REPORTS or report.rule is rule
@@ -170,7 +185,17 @@ class ReportStream:
             report.fatal = rule.fatal
             self._open.append(report)
             if rule.whole:
-                yield self._finish(report, complete=True)
+                whole = self._finish(report, complete=True)
+                # Such lines come again and again; once is news.
+                if whole.title not in self._said and len(self._said) < SAID:
+                    self._said.add(whole.title)
+                    yield whole
+
+    def _believed(self, rule: Rule, line: Line) -> bool:
+        """Say whether the rule's demands on where and when a line stands are met."""
+        if rule.stamped and line.seconds is None:
+            return False
+        return not rule.after_boot or (self._ran is not None and self._ran < line.start)
 
     def _extend(self, report: _Open, line: Line, line_end: int) -> Iterator[Report]:
         engine, text = self._engine, line.text

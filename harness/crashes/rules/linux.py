@@ -114,7 +114,11 @@ PANICS = (
     Rule(
         "trusty", Kind.PANIC, "trusty: ",
         r"trusty: panic .{0,200}ASSERT FAILED",
-        (Form("trusty: ASSERT FAILED:", stack_needed=False),),
+        (
+            Form("trusty: ASSERT FAILED: {text}", stack_needed=False, near=1,
+                 needs=(r"ASSERT FAILED at \([^)]{1,200}\): (?P<text>\S.*)",)),
+            Form("trusty: ASSERT FAILED:", stack_needed=False),
+        ),
         fatal=True,
     ),
 )  # fmt: skip
@@ -269,7 +273,7 @@ OOPSES = (
         "double-fault", Kind.DOUBLE_FAULT, "double fault",
         # arch/x86/kernel/traps.c: exc_double_fault()
         r"PANIC: double fault|(?:^|: )double fault: \d{4}",
-        (Form("PANIC: double fault in {function}", sources=(Source.TRACE,)),),
+        (Form("PANIC: double fault in {function}"),),
         fatal=True,
     ),
     *(
@@ -433,7 +437,8 @@ CONTEXTS = (
         r"BUG: using (?P<what>\w{1,60}\(\)) in preemptible",
         (
             Form("BUG: using {what} in preemptible code in {function}", near=6, keep=_ANY,
-                 sources=(Source.DETAIL,), needs=(rf"caller is {lines.NAME}\+",)),
+                 sources=(Source.DETAIL,),
+                 needs=(rf"caller is (?!__this_cpu_pre|debug_smp_pro){lines.NAME}\+",)),
             Form("BUG: using {what} in preemptible code in {function}"),
         ),
     ),
@@ -565,8 +570,15 @@ OTHERS = (
         "unwinder", Kind.WARNING, "WARNING: ",
         # arch/x86/kernel/unwind_{frame,orc}.c
         r"WARNING: (?P<what>kernel stack (?:regs|frame pointer)) at .{1,80} has bad"
-        r" ?(?P<which>'\w{1,9}')? value",
-        (Form("WARNING: {what} has bad {which} value", stack_needed=False),),
+        r"(?P<which> '\w{1,9}')? value",
+        (Form("WARNING: {what} has bad{which} value", stack_needed=False),),
+    ),
+    Rule(
+        "reboot", Kind.REBOOT, "Linux version ",
+        # init/version.c: linux_banner, when the kernel's clock had been running before
+        r"^Linux version \d",
+        (Form("unexpected kernel reboot", stack_needed=False),),
+        fatal=True, whole=True, after_boot=True,
     ),
     Rule(
         "workload-failure", Kind.WORKLOAD, "SYZFA",
@@ -616,6 +628,7 @@ GRAMMAR = Grammar(
         (r"\b(?:0x)?[0-9a-f]{16}\b|\b0x[0-9a-f]{5,16}\b|\b(?:ffff|c0)[0-9a-f]{4,12}\b", "ADDR"),
         (r"(?<=[a-z])\d{3,}|\b\d+\b", "NUM"),
     ),
+    foreign=r"^should_fail",
     fatal=r"Kernel panic - not syncing|^Rebooting in \d+ seconds",
     lossy=r"printk messages dropped",
 )

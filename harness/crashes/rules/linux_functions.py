@@ -12,7 +12,9 @@ REPORTING = (
     # lib/dump_stack.c, kernel/panic.c, kernel/printk, arch/*/kernel/{dumpstack,traps,stacktrace}.c
     r"_*dump_stack(_lvl|_print_info)?|dump_backtrace(_entry)?|dump_trace|show_stack\w*",
     r"show_(regs|trace)\w*|unwind_backtrace|walk_stackframe|print_context_stack|c_backtrace",
-    r"(v|nmi_)?panic(_on_\w+)?|check_panic_on_warn|_*warn(_slowpath_\w+|_printk)?|print_tainted",
+    r"(v|nmi_)?panic(_on_\w+)?|check_panic_on_warn|_*warn(_slowpath_\w+|_printk)?|print_tainted\w*",
+    r"get_taint|test_taint|add_taint|(hex|widen|symbol|resource|mac_address|uuid|escaped|bitmap)_string",
+    r"(bdev|dentry|file|fwnode|netdev|device_node|clock|error|flags)_(string|name)|ip[46]?_\w*string\w*",
     r"_*report_bug|handle_bug|fixup_bug|bug_handler|bug_brk_handler|_*die|die_\w+|oops_\w+",
     r"no_context|make_task_dead|rewind_stack\w*|[\w]*[a-z]_panic|arch_(report|rethook)_\w+",
     r"_*v?printk(_\w+)?|printk_\w+|console_\w+|log_store|devkmsg_\w+|__?log_buf\w*",
@@ -96,7 +98,7 @@ MEMORY = (
     # lib/string.c, lib/usercopy.c, lib/iov_iter.c, arch copies, atomics, bit operations, checksums
     r"_*mem(cpy|set|move|cmp|chr|scan|zero|pcpy|_copy)\w*|rep_(movs|stos)\w*|_*inline_mem\w+",
     r"_*str(n|l|s)?(cpy|cat|cmp|casecmp|len|chr|rchr|str|sep|spn|cspn|pbrk|lcpy|scpy|nlen)\w*",
-    r"_*copy_(from|to|in)_\w+|_*copy_user_\w+|_*(raw|arch)_copy_\w+|_*copy_(page|mc|highpage)",
+    r"_*copy_(from|to|in)_\w+|\w*_copy_(to|from)_user\w*|_*copy_user_\w+|_*(raw|arch)_copy_\w+|_*copy_(page|mc|highpage)",
     r"_*copy_(folio|page)_(to|from)_iter\w*|_*copy_(to|from)_iter\w*|copyin|copyout|iterate_\w+",
     r"_*(get|put|clear)_user\w*|_*clear_(page|huge_page|highpage)\w*|strn(cpy_from|len)_user",
     r"memcpy_(to|from)_\w+|_*iov_iter_\w+|_*fault_in_\w+|simple_copy_to_iter|kmap\w*|kunmap\w*",
@@ -108,12 +110,13 @@ MEMORY = (
 SOCKET_BUFFERS = (
     # net/core/skbuff.c: what checks the caller's arithmetic
     r"skb_(put|push|pull|trim|over_panic|under_panic|panic|checksum_help|pull_rcsum|copy_bits)\w*",
-    r"_*kfree_skb\w*|_*consume_skb|skb_release_\w+|_*pskb_(pull|trim|expand)\w*|_*napi_kfree\w*",
+    r"_*kfree_skb\w*|_*consume_skb|_*pskb_(pull|trim|expand)\w*|_*napi_kfree\w*",
 )
 
 SOCKET_BUFFER_ALLOCATORS = (
     r"_*alloc_skb\w*|_*(dev|netdev|napi)_alloc_skb\w*|_*build_skb\w*|skb_(clone|copy)",
     r"sock_(wmalloc|omalloc|kmalloc|alloc_send_\w+)|nlmsg_new|alloc_skb_with_frags",
+    r"sk_(prot_)?alloc|_*list_lru_init\w*|sget_userns|alloc_super|security_\w+_alloc",
 )
 
 LOCKING = (
@@ -129,8 +132,9 @@ LOCKING = (
     r"check_(prev|noncircular|irq_usage|deadlock|usage|wait_context|redundant|chain|no_coll)\w*",
     r"print_(circular|deadlock|irq_inversion|usage|bad_irq|unlock_\w+|lock_\w+|freed_lock)\w*",
     r"print_(collision|shortest|held_locks|irqtrace)\w*|__?bfs|assign_lock_key|add_(chain|lock)_\w+",
+    r"perf_(trace|tp)_\w+|trace_event_\w+|perf_swevent_\w+|_*bpf_trace_\w+|__traceiter_\w+",
     r"trace_(hard|soft)irqs_\w+|debug_(check_no_locks|show_all_locks|lockdep)\w*|valid_state",
-    r"lock_sock(_nested|_fast)?|_*release_sock|__lock_sock\w*|_*local_bh_\w+|_*local_(un)?lock\w*",
+    r"tty_ldisc_(un)?lock\w*|_*ldisc_sem\w*|lock_sock(_nested|_fast)?|_*release_sock|__lock_sock\w*|_*local_bh_\w+|_*local_(un)?lock\w*",
     r"arch_local_\w+|seqcount_\w+|_*rcu_read_(un)?lock\w*|rcu_lockdep_\w+|rcu_is_watching",
     r"rcu_(note|dynticks|irq|nmi|eqs|user|idle)_\w+|lockref_\w+|preempt_(count|schedule)\w*",
     r"_*cond_resched\w*|_*lock_(page|buffer)(_\w+)?|unlock_(page|buffer)|_*folio_(un)?lock\w*",
@@ -146,7 +150,7 @@ WAITING = (
     r"usleep_\w+|msleep\w*|_*hrtimer_\w+|do_nanosleep|common_nsleep",
     r"_*mod_timer\w*|add_timer\w*|_*(try_to_)?del_timer\w*|_*timer_(delete|shutdown|reduce)\w*",
     r"detach_if_pending|expire_timers|call_timer_fn|_*run_timers?(_base)?|internal_add_timer",
-    r"enqueue_timer|_*(flush|cancel|drain|destroy)_(delayed_)?work\w*|_*flush_workqueue\w*",
+    r"_*(flush|cancel|drain|destroy)_(delayed_)?work\w*|_*flush_workqueue\w*",
     r"_*cancel_work\w*|start_flush_work|_*queue_(delayed_)?work\w*|mod_delayed_work\w*|insert_work",
     r"flush_(scheduled_work|rcu_work)|try_to_grab_pending|get_work_pool|delayed_work_timer_fn",
     r"rcu_barrier\w*|rcu_(core|do_batch|process_callbacks|cblist|segcblist|gp|check|pending)\w*",
@@ -211,25 +215,39 @@ ALLOCATORS = _any_of(
 """What stands between a leak and who allocated: nobody else is innocent of one."""
 
 _DISPATCH = r"(?:do|__do|vfs|do_vfs|ksys|sock|__compat|compat_k|blkdev|____sys|___sys|__sys|kernel)"
+_FILE_DISPATCH = (
+    r"(?:(?:__)?vfs_(?:read|write|readv|writev|iter_\w+)|__kernel_write|new_sync_\w+|do_iter_\w+"
+    r"|call_(?:read|write)_iter|do_readv_writev|do_loop_readv_writev)"
+)
 _SYSTEM_CALL = r"(?:__(?:x64|ia32|arm64|s390x?|riscv|powerpc|se)_)?(?:compat_)?(?:sys|SyS|SYSC)_"
 
 ANCHORS = (
     # Matched against "function caller". A spinning CPU is caught anywhere, so a stall is named
     # after the unit of work that spins; innermost first, a handler wins over its system call.
-    r"^smp_call_function\w* ",
-    rf"^(?!{_DISPATCH}_\w*ioctl |{_SYSTEM_CALL}|compat_blkdev_ioctl )\w+_ioctl ",
-    rf"^(?!{_DISPATCH}_\w*sendmsg |{_SYSTEM_CALL})\w+_sendmsg ",
-    r"^\w+ (?:rtnetlink_rcv_msg|nfnetlink_rcv_msg|xfrm_user_rcv_msg)$",
-    r"^(?!__netif|netif_)\w+ (?:__netif_receive_skb(?:_core|_one_core|_list_core)?|deliver_skb)$",
-    r"^\w+ (?:call_timer_fn|kthread|process_one_work)$",
-    r"^(?!tick_|watchdog_|perf_)\w+ (?:__hrtimer_run_queues|__run_hrtimer)$",
-    rf"^{_SYSTEM_CALL}\w+ ",
+    # What runs in a system call comes before what runs by itself: a timer that interrupts a
+    # system call which never ends is not to blame.
+    (
+        r"^smp_call_function\w* ",
+        rf"^(?!{_DISPATCH}_\w*ioctl |{_SYSTEM_CALL}|compat_blkdev_ioctl )\w+_ioctl ",
+        rf"^(?!{_DISPATCH}_\w*sendmsg |{_SYSTEM_CALL})\w+_sendmsg ",
+        rf"^(?!{_FILE_DISPATCH} |sock_|tun_)\w+_(?:read|write)(?:_iter)? {_FILE_DISPATCH}$",
+        r"^\w+ (?:rtnetlink_rcv_msg|nfnetlink_rcv_msg|xfrm_user_rcv_msg)$",
+        r"^(?!__netif|netif_)\w+ (?:__netif_receive_skb(?:_core|_one_core|_list_core)?"
+        r"|deliver_skb)$",
+        rf"^ksys_\w+ (?!{_SYSTEM_CALL})",
+        rf"^{_SYSTEM_CALL}\w+ ",
+    ),
+    (
+        r"^\w+ (?:call_timer_fn|kthread|process_one_work)$",
+        r"^(?!tick_|watchdog_|perf_)\w+ (?:__hrtimer_run_queues|__run_hrtimer)$",
+    ),
 )
 
 ALIASES = (
     # (pattern, name in titles, other names…)
     (r"__se_(?:compat_)?sys_(\w+)$", r"\1", r"sys_\1"),
     (r"__(?:x64|ia32|arm64|s390x?|riscv|powerpc)_(?:compat_)?sys_(\w+)$", r"sys_\1"),
+    (r"(?:compat_)?ksys_(\w+)$", r"\1"),
     (r"compat_SyS_(\w+)$", r"\1"),
     (r"SyS_(\w+)$", r"sys_\1"),
     (r"synchronize_(?:rcu|sched|rcu_expedited|sched_expedited|rcu_normal)$", "synchronize_rcu"),

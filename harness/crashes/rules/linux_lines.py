@@ -28,7 +28,7 @@ FRAMES = (
     rf"(?:(?: {_FILE})?(?P<inlined> \[inline\])?)",
     # arm: `[<address>] (function) from [<address>] (caller+0x1/0x2)`
     rf"\s{{0,8}}\[<[0-9a-f]{{8,16}}>\] \([^)]{{1,120}}\) from \[<[0-9a-f]{{8,16}}>\] "
-    rf"\({_SYMBOL}{_OFFSET}{_MODULE}\)",
+    rf"\({_SYMBOL}{_OFFSET}{_MODULE}(?:(?: {_FILE})?(?P<inlined> \[inline\])?)",
     rf"\s{{0,8}}[\w.$]{{1,120}} from {_SYMBOL}{_OFFSET}",
     # what a symbolizer makes of them
     rf"\s{{0,40}}{NAME} {_FILE}(?P<inlined> \[inline\])?\s{{0,4}}$",
