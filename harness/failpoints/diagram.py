@@ -35,15 +35,18 @@ class _Row:
     text: str
 
 
-def text_diagram(moments: Sequence[Moment], column_width: int = 44) -> str:
+def text_diagram(moments: Sequence[Moment], column_width: int | None = None) -> str:
     """The interleaving as lines of text; times are in ms after the first moment.
 
     Rows are moments, so distances say nothing. `column_width` is in characters; what does not
-    fit ends with "…". Without moments the result is empty.
+    fit ends with "…". By default columns are as wide as the longest text. Without moments the
+    result is empty.
     """
     rows, columns = _rows(moments), _columns(moments)
     if not rows:
         return ""
+    if column_width is None:
+        column_width = max(len(row.text) for row in rows) + _MARGIN
     lines = [_line("ms", columns, column_width), _line("", ["-" * 12] * len(columns), column_width)]
     open_spans: dict[str, set[int]] = {column: set() for column in columns}
     for row in rows:
@@ -65,6 +68,7 @@ def text_diagram(moments: Sequence[Moment], column_width: int = 44) -> str:
 
 
 _TIME_WIDTH = 10
+_MARGIN = 6  # two glyphs, and room before the next column
 
 
 def _line(time: str, cells: Sequence[str], width: int) -> str:

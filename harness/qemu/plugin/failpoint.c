@@ -160,23 +160,27 @@ static uint64_t counted(struct cb_counts *counts, uint32_t point, unsigned count
 	return read64(counting == CB_ARRIVALS ? &counts->arrivals[point] : &counts->passes[point]);
 }
 
-/* How often the vCPUs have come to (or passed) a point: in all, since the mark, since the start. */
-static uint64_t count_of(uint32_t point, unsigned counting, uint64_t vcpus, unsigned since)
+/* How often the vCPUs have come to (or passed) a point since QEMU began: by now, or when the mark
+ * or the start was. */
+static uint64_t sum_of(uint32_t point, unsigned counting, uint64_t vcpus, unsigned when)
 {
 	uint64_t sum = 0;
 
 	for (uint32_t v = 0; v < block->vcpu_count; v++) {
 		struct cb_vcpu *vcpu = &block->vcpus[v];
 
-		if (!(vcpus >> v & 1))
-			continue;
-		sum += counted(&vcpu->counts, point, counting);
-		if (since == CB_SINCE_MARK)
-			sum -= counted(&vcpu->at_mark, point, counting);
-		else if (since == CB_SINCE_START)
-			sum -= counted(&vcpu->at_start, point, counting);
+		if (vcpus >> v & 1)
+			sum += counted(when == CB_SINCE_MARK  ? &vcpu->at_mark :
+				       when == CB_SINCE_START ? &vcpu->at_start :
+								&vcpu->counts,
+				       point, counting);
 	}
 	return sum;
+}
+
+static uint64_t sum_now(uint32_t point, unsigned counting, uint64_t vcpus)
+{
+	return sum_of(point, counting, vcpus, CB_SINCE_ARRIVAL);
 }
 
 static uint64_t until_vcpus(const struct cb_rule *rule, uint32_t held_vcpu)
@@ -289,7 +293,7 @@ static uint32_t wait_for_order(const struct hit *hit, struct cb_rule *rule, uint
 		uint32_t passed = atomic_load(&queues[point].passed);
 		uint64_t now;
 
-		*count = count_of(point, rule->counting, vcpus, CB_SINCE_ARRIVAL) - base;
+		*count = sum_now(point, rule->counting, vcpus) - base;
 		if (*count >= rule->until_count) {
 			outcome = CB_REACHED;
 		} else if (cancelled(hit, rule)) {
@@ -408,6 +412,12 @@ static bool take_in_attempt(_Atomic uint64_t *attempt_fired, uint64_t limit)
 	return true;
 }
 
+static uint64_t arrivals_in_attempt(uint32_t point, uint64_t vcpus)
+{
+	return sum_now(point, CB_ARRIVALS, vcpus) -
+	       sum_of(point, CB_ARRIVALS, vcpus, CB_SINCE_MARK);
+}
+
 static bool fires(const struct hit *hit, uint32_t r, uint32_t t)
 {
 	const struct cb_rule *rule = &block->rules[r];
@@ -416,8 +426,7 @@ static bool fires(const struct hit *hit, uint32_t r, uint32_t t)
 
 	if (!(term->vcpus >> hit->vcpu & 1))
 		return false;
-	if (rule->skip != 0 &&
-	    count_of(hit->point, CB_ARRIVALS, term->vcpus, CB_SINCE_MARK) <= rule->skip)
+	if (rule->skip != 0 && arrivals_in_attempt(hit->point, term->vcpus) <= rule->skip)
 		return false;
 	if (!chance(hit, r, term->probability))
 		return false;
@@ -460,39 +469,44 @@ static void run_rule(const struct hit *hit, uint32_t r, uint64_t base)
 	}
 }
 
-static bool waits_from_arrival(const struct cb_rule *rule)
+static uint64_t next_rule(uint64_t *left, uint32_t word)
 {
-	return rule->since == CB_SINCE_ARRIVAL;
+	uint32_t r = word * 64 + (uint32_t)__builtin_ctzll(*left);
+
+	*left &= *left - 1;
+	return r;
 }
 
-/* What an order's counter stood at when its counting began. */
-static uint64_t order_base(const struct hit *hit, const struct cb_rule *rule)
+/* What the orders that count from the arrival find there.  Taken before the arrival is counted:
+ * whoever waits for it runs on at once, and may pass what these orders wait for. */
+static void take_stock(const struct hit *hit, uint64_t stock[CB_MAX_RULES])
 {
-	uint64_t vcpus = until_vcpus(rule, hit->vcpu);
-	uint64_t all = count_of(rule->until_point, rule->counting, vcpus, CB_SINCE_ARRIVAL);
-
-	if (waits_from_arrival(rule))
-		return all;
-	return all - count_of(rule->until_point, rule->counting, vcpus, rule->since);
-}
-
-static void run_rules(const struct hit *hit)
-{
-	const struct cb_point *point = &block->points[hit->point];
-	uint64_t bases[CB_MAX_RULES];
-
-	/* Orders that count from the arrival take their stock before an earlier rule holds it. */
 	for (uint32_t w = 0; w < CB_RULE_WORDS; w++)
-		for (uint64_t left = point->rules[w]; left != 0; left &= left - 1) {
-			uint32_t r = w * 64 + (uint32_t)__builtin_ctzll(left);
+		for (uint64_t left = block->points[hit->point].rules[w]; left != 0;) {
+			uint64_t r = next_rule(&left, w);
+			const struct cb_rule *rule = &block->rules[r];
+			uint64_t vcpus = until_vcpus(rule, hit->vcpu);
 
-			bases[r] = order_base(hit, &block->rules[r]);
+			if (rule->since != CB_SINCE_ARRIVAL)
+				continue;
+			stock[r] = sum_now(rule->until_point, rule->counting, vcpus);
+			if (rule->counting == CB_ARRIVALS && rule->until_point == hit->point)
+				stock[r] += vcpus >> hit->vcpu & 1; /* its own, about to be counted */
 		}
-	for (uint32_t w = 0; w < CB_RULE_WORDS; w++)
-		for (uint64_t left = point->rules[w]; left != 0; left &= left - 1) {
-			uint32_t r = w * 64 + (uint32_t)__builtin_ctzll(left);
+}
 
-			run_rule(hit, r, bases[r]);
+static void run_rules(const struct hit *hit, const uint64_t stock[CB_MAX_RULES])
+{
+	for (uint32_t w = 0; w < CB_RULE_WORDS; w++)
+		for (uint64_t left = block->points[hit->point].rules[w]; left != 0;) {
+			uint64_t r = next_rule(&left, w);
+			const struct cb_rule *rule = &block->rules[r];
+
+			run_rule(hit, (uint32_t)r,
+				 rule->since == CB_SINCE_ARRIVAL ?
+					 stock[r] :
+					 sum_of(rule->until_point, rule->counting,
+						until_vcpus(rule, hit->vcpu), rule->since));
 		}
 }
 
@@ -517,13 +531,15 @@ static void begin_attempt(const struct hit *hit)
 static void arrive(const struct hit *hit)
 {
 	uint32_t flags = block->points[hit->point].flags;
+	uint64_t stock[CB_MAX_RULES];
 
+	take_stock(hit, stock);
 	bump_own(&hit->me->counts.arrivals[hit->point]);
 	if (flags & CB_POINT_MARK)
 		begin_attempt(hit);
 	if (flags & CB_POINT_AWAITED)
 		wake_waiters(hit->point);
-	run_rules(hit);
+	run_rules(hit, stock);
 	bump_own(&hit->me->counts.passes[hit->point]);
 	if (flags & CB_POINT_AWAITED)
 		wake_waiters(hit->point);
