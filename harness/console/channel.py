@@ -3,15 +3,17 @@
 
 import asyncio
 import struct
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import TextIO
 
 from harness.console.frames import MAX_PAYLOAD, TERMINAL, Frame, FrameDecoder, FrameType, encode
 from harness.errors import GuestError
 
 UPLOAD_CHUNK = 1024
+_LOGGED = 512  # bytes of a frame that its line in the log shows
 
 
 class ChannelLostError(GuestError):
@@ -68,16 +70,19 @@ class RemoteCommand:
 class ControlChannel:
     """One guest's control channel over an already connected stream.
 
-    Every byte that arrives is also written to `log`. All methods raise ChannelLostError once
-    the other end is gone.
+    Every frame, sent or received, is a line of `log`, so that a person can read what was done.
+    All methods raise ChannelLostError once the other end is gone.
     """
 
     def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, log: BinaryIO | None
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, log: TextIO
     ) -> None:
         self._reader = reader
         self._writer = writer
         self._log = log
+        self._opened = time.monotonic()
+        self.log_error: OSError | None = None
+        """Why the log could not be written, if so (a full disk)."""
         self._answers: dict[int, asyncio.Queue[Frame]] = {}
         self._next_request = 1
         self._ready = asyncio.Event()
@@ -90,14 +95,22 @@ class ControlChannel:
         reason = "the control channel was closed"
         try:
             while data := await self._reader.read(65536):
-                if self._log is not None:
-                    self._log.write(data)
                 for frame in decoder.feed(data):
+                    self._note("<", frame)
                     self._dispatch(frame)
         except (GuestError, OSError) as error:
             reason = f"the control channel broke: {error}"
-        self.lost_reason = reason
-        self._lost.set()
+        finally:
+            self.lost_reason = reason
+            self._lost.set()
+
+    def _note(self, direction: str, frame: Frame) -> None:
+        seconds = time.monotonic() - self._opened
+        text = frame.payload[:_LOGGED].decode(errors="backslashreplace")
+        try:
+            self._log.write(f"{seconds:10.4f} {direction} {frame.name} {frame.id} {text!r}\n")
+        except OSError as error:
+            self.log_error = error
 
     def _dispatch(self, frame: Frame) -> None:
         if frame.type == FrameType.READY:
@@ -119,6 +132,7 @@ class ControlChannel:
         """Writes one frame."""
         if self._lost.is_set():
             raise ChannelLostError(self.lost_reason or "the control channel is gone")
+        self._note(">", frame)
         try:
             self._writer.write(encode(frame))
             await self._writer.drain()
@@ -127,21 +141,19 @@ class ControlChannel:
 
     async def next_answer(self, queue: "asyncio.Queue[Frame]") -> Frame:
         """The next frame of one request; an ERROR frame is raised as GuestError."""
-        if queue.empty():
-            await self._wait_for(queue)
-        frame = queue.get_nowait()
+        frame = queue.get_nowait() if not queue.empty() else await self._wait_for(queue)
         if frame.type == FrameType.ERROR:
             raise GuestError(f"guest: {frame.payload.decode(errors='replace')}")
         return frame
 
-    async def _wait_for(self, queue: "asyncio.Queue[Frame]") -> None:
+    async def _wait_for(self, queue: "asyncio.Queue[Frame]") -> Frame:
         getting = asyncio.ensure_future(queue.get())
         losing = asyncio.ensure_future(self._lost.wait())
         try:
             await asyncio.wait({getting, losing}, return_when=asyncio.FIRST_COMPLETED)
             if not getting.done():
                 raise ChannelLostError(self.lost_reason or "the control channel is gone")
-            queue.put_nowait(getting.result())
+            return getting.result()
         finally:
             getting.cancel()
             losing.cancel()

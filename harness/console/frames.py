@@ -60,6 +60,14 @@ class Frame:
     payload: bytes = b""
     flags: int = 0
 
+    @property
+    def name(self) -> str:
+        """The type's name, for a log; its number where it has none."""
+        try:
+            return FrameType(self.type).name
+        except ValueError:
+            return str(self.type)
+
 
 def encode(frame: Frame) -> bytes:
     """The frame's bytes on the line. ValueError if the payload exceeds MAX_PAYLOAD bytes."""

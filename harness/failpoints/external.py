@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A target's failpoints and orders set from outside, by the TCG plugin, for one trial."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from harness.errors import ConfigurationError
+from harness.failpoints.grammar import Action, Setting, Term, parse_setting
+from harness.places.image import KernelImage
+from harness.places.resolve import ResolvedPlace, resolve
+from harness.places.symbols import SymbolTable
+from harness.places.syntax import parse_place
+from harness.plan.models import ArmModel, FailpointModel, OrderModel, PlaceModel, TargetModel
+from harness.qemu import plugin
+from harness.qemu.plugin.statistics import RuleStatistics
+
+_CONTROL_BLOCK = "failpoints.shm"
+_EVENTS = "failpoints.jsonl"
+_MAX_EVENTS = 20_000
+"""Events of one trial that are kept; the counts are complete all the same."""
+
+
+@dataclass(frozen=True)
+class KernelCode:
+    """The kernel and workload at hand, to find places in. `workload` is an ELF file's content."""
+
+    arch: str
+    symbols: SymbolTable
+    image: KernelImage
+    workload: bytes
+
+
+@dataclass(frozen=True)
+class ExternalFailpoints:
+    """An arm's failpoints with every place resolved; `places` is by the target's names."""
+
+    plan: plugin.PluginPlan
+    orders: tuple[str, ...]
+    places: dict[str, ResolvedPlace]
+    library: Path
+
+
+@dataclass(frozen=True)
+class FailpointRecord:
+    """What one failpoint or order did in a trial; times in seconds."""
+
+    entered: int
+    reached: int
+    timed_out: int
+    cancelled: int
+    delayed: int
+    held_s: float
+    longest_s: float
+
+
+def resolve_failpoints(
+    target: TargetModel, arm: ArmModel, code: KernelCode, cache: Path
+) -> ExternalFailpoints:
+    """Finds the places that the arm uses and builds the plugin.
+
+    Raises ConfigurationError with the nearest candidates where a place is not in this kernel.
+    """
+    failpoints = [failpoint for failpoint in target.failpoint if failpoint.name in arm.use]
+    orders = [order for order in target.order if order.name in arm.use]
+    wanted = {failpoint.place for failpoint in failpoints} | set(target.mark)
+    wanted |= {order.hold for order in orders} | {order.until.place for order in orders}
+    places = {
+        place.name: resolve_place(place, code) for place in target.place if place.name in wanted
+    }
+    # rules of one place are carried out in this order: the target's own, as `use` lists them
+    by_name = {rule.name: rule for rule in [*failpoints, *orders]}
+    rules = tuple(
+        _delay_rule(by_name[name]) if isinstance(by_name[name], FailpointModel)
+        else _order_rule(by_name[name])
+        for name in arm.use
+    )  # fmt: skip
+    return ExternalFailpoints(
+        plan=plugin.PluginPlan(
+            points=tuple(plugin.Point(name, at.addresses) for name, at in places.items()),
+            rules=rules,
+            marks=tuple(target.mark),
+        ),
+        orders=tuple(order.name for order in orders),
+        places=places,
+        library=plugin.build_plugin(cache / "plugin"),
+    )
+
+
+def resolve_place(place: PlaceModel, code: KernelCode) -> ResolvedPlace:
+    """The first of the place's spellings that this kernel has. Raises ConfigurationError."""
+    errors = []
+    for text in place.spellings:
+        try:
+            return resolve(
+                parse_place(text),
+                arch=code.arch,
+                symbols=code.symbols,
+                image=code.image,
+                workload_elf=code.workload,
+            )
+        except ConfigurationError as error:
+            errors.append(str(error))
+    raise ConfigurationError(f"place {place.name}: " + "; ".join(errors))
+
+
+def _delay_rule(failpoint: FailpointModel) -> plugin.DelayRule:
+    setting: Setting = parse_setting(failpoint.do)
+    terms = tuple(_term(term) for term in setting.reachable_terms)
+    return plugin.DelayRule(failpoint.name, failpoint.place, terms)
+
+
+_ACTIONS = {
+    Action.OFF: plugin.Action.OFF,
+    Action.SLEEP: plugin.Action.DELAY,
+    Action.DELAY: plugin.Action.DELAY,
+    Action.PAUSE: plugin.Action.PAUSE,
+    Action.PRINT: plugin.Action.PRINT,
+    Action.YIELD: plugin.Action.YIELD,
+}
+
+
+def _term(term: Term) -> plugin.Term:
+    hold = term.hold_seconds
+    if hold is not None and hold <= 0:
+        return plugin.Term(plugin.Action.OFF, vcpus=_one(term.vcpu))
+    return plugin.Term(
+        action=_ACTIONS[term.action],
+        duration_us=round((hold or 0) * 1e6),
+        probability_ppm=term.ppm,
+        count=term.count,
+        vcpus=_one(term.vcpu),
+        cascade=term.action is Action.PRINT and bool(term.argument),
+    )
+
+
+def _order_rule(order: OrderModel) -> plugin.OrderRule:
+    return plugin.OrderRule(
+        name=order.name,
+        point=order.hold,
+        until=order.until.place,
+        timeout_us=round(order.timeout_ms * 1000),
+        times=order.until.count,
+        since=plugin.Since[order.until.since.upper()],
+        counting=plugin.Counting[order.until.counting.upper()],
+        vcpus=_one(order.vcpu),
+        until_vcpus=_one(order.until.vcpu),
+        per_attempt=order.per_attempt,
+    )
+
+
+def _one(vcpu: int | None) -> frozenset[int] | None:
+    return None if vcpu is None else frozenset({vcpu})
+
+
+class ArmedFailpoints:
+    """The failpoints of one trial: control block, events and counts, within a `with`.
+
+    With None, an arm without failpoints, every method does nothing and says so.
+    """
+
+    def __init__(self, external: ExternalFailpoints | None, folder: Path, seed: int) -> None:
+        self._external = external
+        self._folder = folder
+        self._seed = seed
+        self._block: plugin.ControlBlock | None = None
+        self._events = 0
+        self._statistics: dict[str, RuleStatistics] = {}
+        self.events: list[plugin.Event] = []
+        """The events drained so far, at most _MAX_EVENTS."""
+
+    def __enter__(self) -> "ArmedFailpoints":
+        if self._external is not None:
+            self._block = plugin.ControlBlock.create(
+                self._folder / _CONTROL_BLOCK, self._external.plan
+            )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._block is not None:
+            self._block.close()
+
+    def qemu_arguments(self) -> tuple[str, ...]:
+        """The arguments that make QEMU load the plugin."""
+        if self._external is None or self._block is None:
+            return ()
+        return tuple(self._block.qemu_arguments(self._external.library))
+
+    def arm(self) -> None:
+        """Starts counting anew, with the trial's seed, and lets the rules act."""
+        if self._block is not None:
+            self._block.start(self._seed)
+            self._block.arm()
+
+    def disarm(self) -> None:
+        """Ends every hold."""
+        if self._block is not None:
+            self._block.disarm()
+
+    def drain(self) -> None:
+        """Takes over the events so far, before the ring overwrites them."""
+        if self._block is not None:
+            new = self._block.drain()
+            self._events += len(new)
+            self.events += new[: _MAX_EVENTS - len(self.events)]
+
+    def finish(self) -> None:
+        """Writes the events beside the trial's other evidence and keeps the counts."""
+        if self._block is None:
+            return
+        self.drain()
+        self._statistics = self._block.statistics().rules
+        lines = [json.dumps(event.as_dict()) for event in self.events]
+        (self._folder / _EVENTS).write_text("".join(line + "\n" for line in lines))
+
+    def orders_reached(self) -> bool | None:
+        """Whether every order was reached at least once; None without orders."""
+        if self._external is None or not self._external.orders:
+            return None
+        return all(
+            name in self._statistics and self._statistics[name].reached > 0
+            for name in self._external.orders
+        )
+
+    def record(self) -> dict[str, FailpointRecord]:
+        """What each failpoint and order did."""
+        return {
+            name: FailpointRecord(
+                entered=rule.entered,
+                reached=rule.reached,
+                timed_out=rule.timed_out,
+                cancelled=rule.cancelled,
+                delayed=rule.delayed,
+                held_s=rule.held_s,
+                longest_s=rule.longest_s,
+            )
+            for name, rule in self._statistics.items()
+        }
+
+
+def places_as_json(external: ExternalFailpoints) -> dict[str, object]:
+    """The resolved places for a campaign's record."""
+    return {
+        name: {
+            "place": str(place.place),
+            "function": place.function,
+            "addresses": [hex(address) for address in place.addresses],
+            "offsets": [hex(offset) for offset in place.offsets],
+        }
+        for name, place in external.places.items()
+    }

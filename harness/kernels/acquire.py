@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A target's kernel recipe carried out: its package, else its source."""
+
+from pathlib import Path
+
+from harness.errors import ConfigurationError
+from harness.kernels.apt import PackageUnavailableError
+from harness.kernels.kernel import Kernel
+from harness.kernels.packaged import packaged_kernel
+from harness.kernels.source import built_kernel
+from harness.plan.models import KernelRecipe
+from harness.progress import Say
+
+
+def acquire_kernel(
+    recipe: KernelRecipe, arch: str, folder: Path, cache: Path, say: Say
+) -> Kernel:
+    """The kernel of a recipe; `folder` is where its config fragment and patches are.
+
+    A package that no mirror has any more is replaced by the source recipe, which is said. Raises
+    HarnessError.
+    """
+    if recipe.package is not None and recipe.suite is not None:
+        try:
+            return packaged_kernel(recipe.package, recipe.suite, arch, cache, say)
+        except PackageUnavailableError as error:
+            if recipe.source is None:
+                raise
+            say(f"{error}; building from source instead")
+    if recipe.source is None:
+        raise ConfigurationError("a kernel recipe without package and source")
+    return built_kernel(recipe.source, arch, folder, cache, say)

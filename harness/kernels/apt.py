@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Packages of any suite and architecture of the host's own distribution, without root.
+
+apt-get itself downloads and verifies, with a private configuration that names the suite and takes
+the mirror from the host's own apt sources (apt.conf(5), sources.list(5)). Nothing of the host's
+package database is touched.
+"""
+
+import json
+import os
+import subprocess
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from harness.errors import InfrastructureError
+from harness.files import file_hash, write_atomically
+from harness.progress import Say
+
+_ATTEMPTS = 3
+_RETRY_SECONDS = 5.0
+_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+
+
+class PackageUnavailableError(InfrastructureError):
+    """No configured mirror has the package (any more)."""
+
+
+@dataclass(frozen=True)
+class Package:
+    """A downloaded package file; `architecture` is Debian's name, `sha256` hexadecimal."""
+
+    name: str
+    version: str
+    architecture: str
+    suite: str
+    file: Path
+    sha256: str
+
+    @property
+    def identity(self) -> str:
+        """Name and version, for people."""
+        return f"{self.name} {self.version}"
+
+
+def fetch_package(name: str, suite: str, architecture: str, cache: Path, say: Say) -> Package:
+    """The package from the cache, else downloaded from the host's mirror.
+
+    A name once fetched stays at its version until its cache folder is removed. Raises
+    PackageUnavailableError where no mirror has it, InfrastructureError where apt cannot work.
+    """
+    folder = cache / "packages" / f"{suite}-{architecture}"
+    record = folder / f"{name}.json"
+    if (cached := _read_record(record)) is not None:
+        return cached
+    folder.mkdir(parents=True, exist_ok=True)
+    config = _private_apt(suite, architecture, cache, say)
+    version = _candidate(config, name, suite)
+    say(f"downloading {name} {version} ({suite}, {architecture})")
+    _apt(config, "download", f"{name}={version}", folder=folder)
+    found = sorted(folder.glob(f"{name}_{version.replace(':', '%3a')}_*.deb"))
+    if not found:
+        raise InfrastructureError(
+            f"apt-get said it downloaded {name}, but {folder} has no such file"
+        )
+    package = Package(name, version, architecture, suite, found[0], file_hash(found[0]))
+    fields = asdict(package) | {"file": found[0].name}
+    write_atomically(record, json.dumps(fields, indent=2).encode())
+    return package
+
+
+def unpack(package: Package, folder: Path) -> None:
+    """Unpacks a package's files into a folder. Raises InfrastructureError."""
+    _run(["dpkg-deb", "-x", str(package.file), str(folder)])
+
+
+def dependencies(package: Package) -> list[str]:
+    """Names in the package's Depends field, first alternatives only."""
+    field = _run(["dpkg-deb", "-f", str(package.file), "Depends"])
+    return [part.split("|")[0].split("(")[0].split(":")[0].strip() for part in field.split(",")]
+
+
+def _read_record(record: Path) -> Package | None:
+    try:
+        fields = json.loads(record.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    package = Package(**(fields | {"file": record.parent / fields["file"]}))
+    if package.file.is_file() and file_hash(package.file) == package.sha256:
+        return package
+    return None
+
+
+def _host_mirrors(suite: str) -> list[str]:
+    """Archive addresses in the host's apt sources, the likeliest for the suite first."""
+    try:
+        listing = _run(
+            ["apt-get", "indextargets", "--format", "$(REPO_URI)|$(RELEASE)|$(COMPONENT)|$(ORIGIN)",
+             "Created-By: Packages"]
+        )  # fmt: skip
+    except InfrastructureError as error:
+        raise InfrastructureError(f"this host's apt does not tell its mirror: {error}") from error
+    ranks: dict[str, tuple[bool, bool]] = {}
+    for line in listing.splitlines():
+        address, release, component, origin = line.split("|", 3)
+        if component == "main":
+            same_kind = release.endswith("-security") == suite.endswith("-security")
+            rank = (origin != "Debian", not same_kind)
+            ranks[address] = min(ranks.get(address, rank), rank)
+    if not ranks:
+        raise InfrastructureError(
+            "this host's apt sources name no Debian mirror with the component 'main'; "
+            "packaged kernels need one (a source recipe or your own kernel does not)"
+        )
+    return sorted(ranks, key=lambda address: ranks[address])
+
+
+def _private_apt(suite: str, architecture: str, cache: Path, say: Say) -> Path:
+    """A private apt configuration with a fresh index of one suite; its apt.conf."""
+    folder = cache / "apt" / f"{suite}-{architecture}"
+    config = folder / "apt.conf"
+    for part in ("lists/partial", "archives/partial"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    (folder / "status").touch()
+    config.write_text(
+        "\n".join(
+            [
+                f'Dir::State::Lists "{folder}/lists";',
+                f'Dir::State::status "{folder}/status";',
+                f'Dir::Cache "{folder}";',
+                f'Dir::Etc::sourcelist "{folder}/sources.list";',
+                'Dir::Etc::sourceparts "-";',
+                f'APT::Architecture "{architecture}";',
+                f'APT::Architectures {{ "{architecture}"; }};',
+                # an old suite's index is past its date, but signed all the same
+                'Acquire::Check-Valid-Until "false";',
+                'APT::Sandbox::User "";',
+                "",
+            ]
+        )
+    )
+    signed = f" signed-by={_KEYRING}" if _KEYRING.exists() else ""
+    failures = []
+    for address in _host_mirrors(suite):
+        source = f"deb [arch={architecture}{signed}] {address} {suite} main\n"
+        (folder / "sources.list").write_text(source)
+        say(f"reading the package index of {suite} ({architecture})")
+        try:
+            _update(config)
+        except InfrastructureError as error:
+            failures.append(str(error))
+            continue
+        return config
+    raise PackageUnavailableError(
+        f"no configured mirror serves the suite {suite} for {architecture}: " + "; ".join(failures)
+    )
+
+
+def _update(config: Path) -> None:
+    for attempt in range(_ATTEMPTS):
+        try:
+            _apt(config, "update", "--error-on=any")
+        except InfrastructureError:
+            if attempt + 1 == _ATTEMPTS:
+                raise
+            time.sleep(_RETRY_SECONDS)  # mirrors fail for a moment while they synchronise
+        else:
+            return
+
+
+def _candidate(config: Path, name: str, suite: str) -> str:
+    shown = _run(["apt-cache", "policy", name], config=config)
+    for line in shown.splitlines():
+        label, _, value = line.strip().partition(": ")
+        if label == "Candidate" and value != "(none)":
+            return value
+    raise PackageUnavailableError(
+        f"the suite {suite} has no package {name} (any more): name another package in the "
+        "target, or give the kernel a source recipe"
+    )
+
+
+def _apt(config: Path, *arguments: str, folder: Path | None = None) -> str:
+    return _run(["apt-get", "-q", *arguments], config=config, folder=folder)
+
+
+def _run(argv: list[str], config: Path | None = None, folder: Path | None = None) -> str:
+    environment = os.environ | {"LC_ALL": "C.UTF-8"}
+    if config is not None:
+        environment["APT_CONFIG"] = str(config)
+    try:
+        done = subprocess.run(
+            argv, env=environment, cwd=folder, capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError as error:
+        raise InfrastructureError(
+            f"{argv[0]} is not installed: packaged kernels need a Debian host"
+        ) from error
+    if done.returncode != 0:
+        said = "; ".join(
+            line for line in done.stderr.splitlines() if line.startswith(("E:", "W:", "dpkg"))
+        )
+        raise InfrastructureError(f"`{' '.join(argv[:3])}` failed: {said or done.stderr.strip()}")
+    return done.stdout

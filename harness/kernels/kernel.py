@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A kernel that can be booted, wherever it came from."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A bootable kernel; `identity` is the hash of its content, `label` what people call it."""
+
+    label: str
+    release: str
+    identity: str
+    image: Path
+    modules: Path | None
+    """The folder lib/modules/<release>, where the kernel has modules."""

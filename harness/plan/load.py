@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""TOML files into models, with errors that name file, key, value and what would be right."""
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from harness.errors import ConfigurationError, UsageError
+from harness.plan.models import GuestModel, TargetModel
+
+M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Guest:
+    """A guest config with its name."""
+
+    name: str
+    file: Path
+    model: GuestModel
+
+
+@dataclass(frozen=True)
+class Target:
+    """A target with its name and folder."""
+
+    name: str
+    file: Path
+    model: TargetModel
+
+    @property
+    def folder(self) -> Path:
+        """Where its patches, config fragments and README are."""
+        return self.file.parent
+
+
+def load_guest(project: Path, name: str) -> Guest:
+    """The guest config of that name. Raises UsageError, ConfigurationError."""
+    file = project / "guest-configs" / f"{name}.toml"
+    _must_exist("guest", name, file, guest_names(project))
+    return Guest(name, file, _load(file, GuestModel))
+
+
+def load_target(project: Path, name: str) -> Target:
+    """The target of that name. Raises UsageError, ConfigurationError."""
+    file = project / "failpoints" / name / "target.toml"
+    _must_exist("target", name, file, target_names(project))
+    return Target(name, file, _load(file, TargetModel))
+
+
+def guest_names(project: Path) -> list[str]:
+    """Names of all guest configs."""
+    return sorted(path.stem for path in (project / "guest-configs").glob("*.toml"))
+
+
+def target_names(project: Path) -> list[str]:
+    """Names of all targets."""
+    return sorted(path.parent.name for path in (project / "failpoints").glob("*/target.toml"))
+
+
+def _must_exist(kind: str, name: str, file: Path, names: Sequence[str]) -> None:
+    if name in names:
+        return
+    close = get_close_matches(name, names, n=3)
+    hint = f"did you mean {' or '.join(close)}?" if close else f"there are: {', '.join(names)}"
+    raise UsageError(f"there is no {kind} {name!r} ({file} does not exist); {hint}")
+
+
+def _load(file: Path, model: type[M]) -> M:
+    try:
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{file} is not valid TOML: {error}") from error
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise ConfigurationError(_explain(file, error)) from error
+
+
+def _explain(file: Path, error: ValidationError) -> str:
+    lines = []
+    for item in error.errors(include_url=False):
+        key = ".".join(str(part) for part in item["loc"]) or "(the whole file)"
+        found = item["input"]
+        shown = "" if isinstance(found, dict | list) else f", found {found!r}"
+        lines.append(f"{file}: {key}: {item['msg']}{shown}")
+    return "\n".join(lines)

@@ -1,0 +1,274 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The models behind guest-configs/*.toml and failpoints/*/target.toml."""
+
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+
+from harness.crashes.signature import ConsoleSignature
+from harness.errors import ConfigurationError
+from harness.failpoints.grammar import parse_setting
+from harness.failpoints.mechanisms import TCG_PLUGIN, refuse_unsupported
+from harness.places.syntax import parse_place
+
+Arch = Literal["x86_64", "i386", "arm64", "ppc64le"]
+
+_NAME = r"^[a-z0-9][a-z0-9_-]*$"
+Name = Annotated[str, Field(pattern=_NAME, max_length=64)]
+
+
+def _checked_place(text: str) -> str:
+    try:
+        parse_place(text)
+    except ConfigurationError as error:
+        raise ValueError(str(error)) from error
+    return text
+
+
+def _checked_setting(text: str) -> str:
+    try:
+        refuse_unsupported(parse_setting(text), TCG_PLUGIN, "do")
+    except ConfigurationError as error:
+        raise ValueError(str(error)) from error
+    return text
+
+
+PlaceText = Annotated[str, AfterValidator(_checked_place)]
+SettingText = Annotated[str, AfterValidator(_checked_setting)]
+
+
+class Model(BaseModel):
+    """A table whose keys are all known: a misspelt one is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class MachineModel(Model):
+    """[machine] of a guest config: QEMU's program and the virtual hardware."""
+
+    qemu: str
+    machine: str
+    cpu: str
+    vcpus: int = Field(ge=1, le=64)
+    memory_mib: int = Field(ge=64, le=65536)
+    accelerator: Literal["auto", "tcg", "kvm"] = "auto"
+    arguments: list[str] = []
+
+
+class BootModel(Model):
+    """[boot] of a guest config: how the kernel is started and what it is told."""
+
+    method: Literal["direct"]
+    append: list[str]
+    seconds: PositiveFloat = 120.0
+    snapshot: bool = True
+
+
+class PackageModel(Model):
+    """A distribution package by name and suite."""
+
+    package: str
+    suite: str
+
+
+class GuestUserlandModel(Model):
+    """[userland] of a guest config: what its image is made from."""
+
+    busybox: PackageModel
+
+
+class GuestModel(Model):
+    """A guest config."""
+
+    title: str
+    system: Literal["linux"]
+    arch: Arch
+    machine: MachineModel
+    boot: BootModel
+    userland: GuestUserlandModel
+
+
+class SourceRecipe(Model):
+    """A kernel built from a distribution's source package."""
+
+    package: str
+    suite: str
+    config: str
+    patches: list[str] = []
+
+
+class KernelRecipe(Model):
+    """Where a kernel comes from: a package first, a source recipe as the way out."""
+
+    package: str | None = None
+    suite: str | None = None
+    source: SourceRecipe | None = None
+
+    @model_validator(mode="after")
+    def _something_to_boot(self) -> "KernelRecipe":
+        if (self.package is None) != (self.suite is None):
+            raise ValueError("`package` and `suite` go together")
+        if self.package is None and self.source is None:
+            raise ValueError("a kernel needs `package` and `suite`, or a `source` table")
+        return self
+
+
+class TargetUserlandModel(Model):
+    """[userland] of a target: what the guest is given before it counts as ready."""
+
+    modules: list[str] = []
+    setup: list[str] = []
+
+
+class WorkloadModel(Model):
+    """[workload]: the program, what it is told and how it shows life."""
+
+    program: str = Field(pattern=r"^[A-Za-z0-9_.-]+\.c$")
+    args: dict[str, int | str] = {}
+    args_without_failpoints: dict[str, int | str] = {}
+    heartbeat_seconds: PositiveFloat = 30.0
+
+
+class PlaceModel(Model):
+    """[[place]]: a name for an address; of several spellings the first that the kernel has."""
+
+    name: Name
+    at: list[PlaceText] | PlaceText
+
+    @property
+    def spellings(self) -> list[str]:
+        """The place's spellings, the preferred first."""
+        return self.at if isinstance(self.at, list) else [self.at]
+
+
+class FailpointModel(Model):
+    """[[failpoint]]: a place and what happens there, in the language of fail(9)."""
+
+    name: Name
+    place: Name
+    do: SettingText
+
+
+class UntilModel(Model):
+    """`until` of an order: what the held vCPU waits for."""
+
+    place: Name
+    count: PositiveInt = 1
+    vcpu: int | None = Field(default=None, ge=0)
+    since: Literal["arrival", "mark", "start"] = "arrival"
+    counting: Literal["passes", "arrivals"] = "passes"
+
+
+class OrderModel(Model):
+    """[[order]]: whoever reaches `hold` waits there until another place has been passed."""
+
+    name: Name
+    hold: Name
+    vcpu: int | None = Field(default=None, ge=0)
+    until: UntilModel
+    timeout_ms: float = Field(gt=0, le=60_000)
+    per_attempt: PositiveInt | None = None
+
+
+class ArmModel(Model):
+    """[[arm]]: one way to run the target."""
+
+    name: Name
+    kernel: Name
+    expect: Literal["reproduced", "silent", "either"]
+    use: list[Name] = []
+    args: dict[str, int | str] = {}
+    default: bool = False
+    about: str = ""
+
+
+class SymptomModel(Model):
+    """[[symptom]]: what the race looks like, in the workload's words or on the console."""
+
+    name: str = Field(min_length=1)
+    workload: str | None = None
+    console: ConsoleSignature | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> "SymptomModel":
+        if (self.workload is None) == (self.console is None):
+            raise ValueError("a symptom is either `workload = \"…\"` or `console = { … }`")
+        return self
+
+
+class BudgetModel(Model):
+    """[budget]: how much is tried before the campaign gives up."""
+
+    trials: PositiveInt = 20
+    minimum_trials: PositiveInt = 1
+    trial_seconds: PositiveFloat = 60.0
+    confidence: float = Field(default=0.95, gt=0.5, lt=1.0)
+    voids: PositiveInt = 5
+
+
+class TargetModel(Model):
+    """A target: one race."""
+
+    title: str
+    system: Literal["linux"]
+    guests: list[Name] = Field(min_length=1)
+    references: list[str] = []
+    kernels: dict[Name, dict[Name, KernelRecipe]]
+    userland: TargetUserlandModel = TargetUserlandModel()
+    workload: WorkloadModel
+    place: list[PlaceModel] = []
+    mark: list[Name] = []
+    failpoint: list[FailpointModel] = []
+    order: list[OrderModel] = []
+    arm: list[ArmModel]
+    symptom: list[SymptomModel] = Field(min_length=1)
+    budget: BudgetModel = BudgetModel()
+
+    @model_validator(mode="after")
+    def _references_resolve(self) -> "TargetModel":
+        places = _unique("place", [place.name for place in self.place])
+        switches = _unique(
+            "failpoint and order", [rule.name for rule in [*self.failpoint, *self.order]]
+        )
+        arms = _unique("arm", [arm.name for arm in self.arm])
+        _unique("symptom", [symptom.name for symptom in self.symptom])
+        for failpoint in self.failpoint:
+            _known("place", failpoint.place, places, f"failpoint {failpoint.name}")
+        for order in self.order:
+            _known("place", order.hold, places, f"order {order.name}: hold")
+            _known("place", order.until.place, places, f"order {order.name}: until")
+        for mark in self.mark:
+            _known("place", mark, places, "mark")
+        for arm in self.arm:
+            _known("kernel", arm.kernel, set(self.kernels), f"arm {arm.name}")
+            for switch in arm.use:
+                _known("failpoint or order", switch, switches, f"arm {arm.name}: use")
+        for needed in ("buggy", "fixed"):
+            _known("arm", needed, arms, "a target")
+        for name, per_guest in self.kernels.items():
+            for guest in self.guests:
+                _known("guest", guest, set(per_guest), f"kernels.{name}")
+        return self
+
+
+def _unique(kind: str, names: list[str]) -> set[str]:
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"two {kind} tables are named {name!r}")
+    return set(names)
+
+
+def _known(kind: str, name: str, names: set[str], where: str) -> None:
+    if name not in names:
+        have = ", ".join(sorted(names)) or "none"
+        raise ValueError(f"{where} names the {kind} {name!r}, which is not defined (there: {have})")
+
+

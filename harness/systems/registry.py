@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The systems by name."""
+
+from harness.systems.base import System
+from harness.systems.linux.system import Linux
+
+SYSTEMS: dict[str, System] = {"linux": Linux()}

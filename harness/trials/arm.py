@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""An arm that is ready to run: kernel, image, failpoints and symptoms, all resolved."""
+
+from dataclasses import dataclass
+
+from harness.failpoints.external import ExternalFailpoints
+from harness.kernels.kernel import Kernel
+from harness.plan.models import SymptomModel
+from harness.qemu.guest import GuestPlan
+from harness.qemu.snapshot import Snapshot
+
+
+@dataclass(frozen=True)
+class PreparedArm:
+    """Everything that a trial of the arm needs; times are in seconds of wall clock."""
+
+    name: str
+    system: str
+    expect: str
+    kernel: Kernel
+    plan: GuestPlan
+    setup: tuple[str, ...]
+    workload: str
+    workload_args: dict[str, int | str]
+    failpoints: ExternalFailpoints | None
+    symptoms: tuple[SymptomModel, ...]
+    heartbeat_seconds: float
+    trial_seconds: float
+    snapshot: Snapshot | None = None
+
+    @property
+    def has_holds(self) -> bool:
+        """Whether a vCPU may be held from outside."""
+        return self.failpoints is not None

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""From a target and a guest to arms that are ready to run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import ConfigurationError, UsageError
+from harness.failpoints.external import ExternalFailpoints, KernelCode, resolve_failpoints
+from harness.kernels.acquire import acquire_kernel
+from harness.kernels.kernel import Kernel
+from harness.kernels.symbols import kernel_symbols, kernel_text
+from harness.kernels.toolchain import WORKLOAD_BASE, compile_static
+from harness.plan.load import Guest, Target
+from harness.plan.models import ArmModel
+from harness.progress import Say
+from harness.qemu.accelerator import TCG, choose_accelerator
+from harness.qemu.command import Boot, Machine
+from harness.qemu.guest import GuestPlan
+from harness.systems.base import GuestImage
+from harness.systems.registry import SYSTEMS
+from harness.trials.arm import PreparedArm
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for: which target on which guest, with or without failpoints."""
+
+    target: Target
+    guest: Guest
+    project: Path
+    cache: Path
+    failpoints: bool = True
+    arms: tuple[str, ...] = ()
+    """Arms to run beside buggy and fixed; empty: the target's default ones."""
+
+
+def chosen_arms(request: Request) -> list[ArmModel]:
+    """The arms to run, buggy and fixed first. Raises UsageError for an unknown arm."""
+    by_name = {arm.name: arm for arm in request.target.model.arm}
+    if request.arms == ("all",):
+        wanted = set(by_name)
+    else:
+        for name in request.arms:
+            if name not in by_name:
+                raise UsageError(
+                    f"the target {request.target.name} has no arm {name!r}; there are: "
+                    + ", ".join(by_name)
+                )
+        wanted = set(request.arms)
+        if not wanted and request.failpoints:
+            wanted = {arm.name for arm in by_name.values() if arm.default}
+    return [arm for arm in by_name.values() if arm.name in wanted | {"buggy", "fixed"}]
+
+
+async def prepare_arms(request: Request, say: Say) -> list[PreparedArm]:
+    """Fetches kernels, builds images and resolves every place, before the first trial.
+
+    Raises HarnessError with what is missing.
+    """
+    model = request.target.model
+    if request.guest.name not in model.guests:
+        raise UsageError(
+            f"the target {request.target.name} does not run on {request.guest.name}; it runs on: "
+            + ", ".join(model.guests)
+        )
+    workload = compile_static(
+        request.project / "workloads" / model.workload.program,
+        request.cache,
+        include=request.project / "workloads",
+        text_base=WORKLOAD_BASE,
+    )
+    arms = chosen_arms(request)
+    if not request.failpoints:
+        arms = [arm.model_copy(update={"use": []}) for arm in arms]
+    machine = _machine(request, needs_tcg=any(arm.use for arm in model.arm), say=say)
+    kernels: dict[str, _ReadyKernel] = {}
+    prepared = []
+    for arm in arms:
+        if arm.kernel not in kernels:
+            kernels[arm.kernel] = _ready_kernel(request, arm.kernel, machine, workload, say)
+        prepared.append(await _prepare_arm(request, arm, kernels[arm.kernel], workload, say))
+    return prepared
+
+
+@dataclass(frozen=True)
+class _ReadyKernel:
+    kernel: Kernel
+    image: GuestImage
+    plan: GuestPlan
+
+
+def _machine(request: Request, needs_tcg: bool, say: Say) -> Machine:
+    model = request.guest.model.machine
+    accelerator = TCG if needs_tcg else choose_accelerator(model.accelerator, model.qemu, say)
+    return Machine(
+        binary=model.qemu,
+        machine=model.machine,
+        cpu=model.cpu,
+        vcpus=model.vcpus,
+        memory_mib=model.memory_mib,
+        accelerator=accelerator,
+        devices=tuple(model.arguments),
+    )
+
+
+def _ready_kernel(
+    request: Request, name: str, machine: Machine, workload: Path, say: Say
+) -> _ReadyKernel:
+    guest, model = request.guest, request.target.model
+    recipe = model.kernels[name][guest.name]
+    kernel = acquire_kernel(
+        recipe, guest.model.arch, request.target.folder, request.cache, say
+    )
+    image = SYSTEMS[guest.model.system].build_image(
+        guest.model, kernel, model.userland.modules, workload, request.cache, say
+    )
+    boot = Boot(kernel.image, image.file, tuple(guest.model.boot.append))
+    return _ReadyKernel(kernel, image, GuestPlan(machine, boot, guest.model.boot.seconds))
+
+
+async def _prepare_arm(
+    request: Request, arm: ArmModel, ready: _ReadyKernel, workload: Path, say: Say
+) -> PreparedArm:
+    model, guest = request.target.model, request.guest
+    failpoints: ExternalFailpoints | None = None
+    if arm.use:
+        code = await _kernel_code(request, ready, workload, say)
+        try:
+            failpoints = resolve_failpoints(model, arm, code, request.cache)
+        except ConfigurationError as error:
+            raise ConfigurationError(
+                f"{request.target.file}: arm {arm.name} on {ready.kernel.label}: {error}"
+            ) from error
+    extra = {} if arm.use else model.workload.args_without_failpoints
+    return PreparedArm(
+        name=arm.name,
+        system=guest.model.system,
+        expect=arm.expect,
+        kernel=ready.kernel,
+        plan=ready.plan,
+        setup=(*ready.image.setup, *model.userland.setup),
+        workload=ready.image.workload,
+        workload_args=model.workload.args | extra | arm.args,
+        failpoints=failpoints,
+        symptoms=tuple(model.symptom),
+        heartbeat_seconds=model.workload.heartbeat_seconds,
+        trial_seconds=model.budget.trial_seconds,
+    )
+
+
+async def _kernel_code(
+    request: Request, ready: _ReadyKernel, workload: Path, say: Say
+) -> KernelCode:
+    guest = request.guest.model
+    symbols = await kernel_symbols(
+        ready.kernel, ready.plan, SYSTEMS[guest.system], request.cache, say
+    )
+    return KernelCode(
+        arch=guest.arch,
+        symbols=symbols,
+        image=kernel_text(ready.kernel, symbols),
+        workload=workload.read_bytes(),
+    )
+
+

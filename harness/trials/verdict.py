@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""From what was seen during a trial to its verdict: a pure function, so that it can be re-derived."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from harness.crashes import Report
+
+
+class Verdict(StrEnum):
+    """How a trial ended; the meaning of each is in docs/verdicts.md."""
+
+    REPRODUCED = "reproduced"
+    CRASHED = "crashed"
+    HUNG = "hung"
+    SURVIVED = "survived"
+    VOID = "void"
+
+
+@dataclass(frozen=True)
+class SymptomSeen:
+    """The target's symptom, and when: seconds since the workload's start by three clocks."""
+
+    name: str
+    guest_seconds: float | None
+    wall_seconds: float
+    cpu_seconds: float
+    detail: str
+
+
+@dataclass
+class Observations:
+    """What happened in one trial, as far as it got."""
+
+    boot_error: str | None = None
+    started: bool = False
+    symptoms: list[SymptomSeen] = field(default_factory=list)
+    other_reports: list[Report] = field(default_factory=list)
+    """Console reports since the workload's start that are no symptom of the target."""
+    attempts: int = 0
+    attempts_reproduced: int = 0
+    attempts_failed: int = 0
+    workload_done: bool = False
+    workload_error: str | None = None
+    workload_status: int | None = None
+    silent_seconds: float | None = None
+    """Set when the workload showed no life for so long that the trial was ended."""
+    lost: str | None = None
+    """Why the guest could not be driven any more: QEMU's end, a broken control channel."""
+    out_of_time: bool = False
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A verdict with its reason in words."""
+
+    verdict: Verdict
+    reason: str
+
+
+_SIGNAL_BASE = 128
+
+
+def judge(seen: Observations) -> Judgement:
+    """The verdict, by the first rule that applies.
+
+    The order is what keeps it honest: the harness's own failures are looked for before silence is
+    taken for survival, and a symptom that was seen stands whatever happened after it.
+    """
+    if seen.boot_error is not None:
+        return Judgement(Verdict.VOID, seen.boot_error)
+    if seen.symptoms:
+        first = seen.symptoms[0]
+        return Judgement(Verdict.REPRODUCED, f"{first.name}: {first.detail}")
+    if seen.other_reports:
+        report = seen.other_reports[0]
+        return Judgement(Verdict.CRASHED, f"console: {report.title}")
+    if seen.workload_error is not None:
+        return Judgement(Verdict.VOID, f"the workload could not run: {seen.workload_error}")
+    if seen.silent_seconds is not None:
+        if not seen.started:
+            return Judgement(Verdict.VOID, "the workload never started")
+        return Judgement(
+            Verdict.HUNG, f"the workload showed no life for {seen.silent_seconds:.0f} s"
+        )
+    if seen.lost is not None:
+        return Judgement(Verdict.VOID, seen.lost)
+    if seen.workload_status is not None and seen.workload_status > _SIGNAL_BASE:
+        signal = seen.workload_status - _SIGNAL_BASE
+        return Judgement(Verdict.CRASHED, f"the workload was ended by signal {signal}")
+    if not seen.started:
+        return Judgement(Verdict.VOID, "the workload never started")
+    if seen.workload_status is not None and not (seen.workload_done and seen.workload_status == 0):
+        return Judgement(
+            Verdict.VOID, f"the workload ended with status {seen.workload_status} before its end"
+        )
+    if seen.attempts and seen.attempts_failed == seen.attempts:
+        return Judgement(Verdict.VOID, f"none of {seen.attempts} attempts could be carried out")
+    if seen.out_of_time:
+        return Judgement(Verdict.SURVIVED, "no symptom until the trial's time was over")
+    if seen.workload_done:
+        return Judgement(Verdict.SURVIVED, "no symptom until the workload was done")
+    return Judgement(Verdict.VOID, "the trial ended without a reason")
