@@ -131,9 +131,9 @@ class BareGuest:
         return answers[1:]
 
     def cpu_seconds(self) -> float:
-        """The CPU time of QEMU so far (proc_pid_stat(5): utime and stime)."""
-        stat = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
+        """The CPU time of QEMU's threads so far (/proc/PID/schedstat: nanoseconds on the CPU)."""
+        threads = Path(f"/proc/{self.process.pid}/task").glob("*/schedstat")
+        return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
 
     def _expect(self, size: int, timeout_s: float, wanted: bytes | None = None) -> bytes:
         assert self.process.stdout is not None
