@@ -18,9 +18,10 @@ _REMEMBERED = 50_000
 
 _LOST = "the lines that say what happened are missing"
 _NO_STACK = "the stack is missing"
+_EMPTY = "the stack is empty"
 _FOREIGN = "the stack is another CPU's"
 _NO_POINTER = "the registers are missing"
-_NO_FUNCTION = (_FOREIGN, _NO_POINTER)
+_NO_FUNCTION = (_FOREIGN, _NO_POINTER, _EMPTY)
 """Reasons with which no function of the stack is to be blamed."""
 
 
@@ -50,6 +51,7 @@ class Engine:
         self._generic: dict[str, bool] = {}
         self.fatal = re.compile(grammar.fatal) if grammar.fatal else None
         self.lossy = re.compile(grammar.lossy) if grammar.lossy else None
+        self.lock_sites_skipped = re.compile(grammar.lock_sites_skipped)
         self.anchors = tuple(tuple(map(re.compile, tier)) for tier in grammar.anchors)
         self.foreign = re.compile(grammar.foreign) if grammar.foreign else None
         self.anchor_skips = (
@@ -64,6 +66,7 @@ class Engine:
             link_register=re.compile(grammar.link_register),
             headings=re.compile(grammar.headings),
             sections=re.compile(grammar.sections),
+            elsewhere=re.compile(grammar.elsewhere),
         )
         self.triggers = _shortest({rule.trigger for rule in grammar.rules})
         self.text_triggers = tuple(trigger.decode() for trigger in self.triggers)
@@ -163,14 +166,18 @@ class Engine:
                     continue
                 if form.keep_pattern and form.keep_pattern.search(name):
                     return name
-                if form.generic_pattern:
+                if source is Source.LOCK_SITE:
+                    if not self.lock_sites_skipped.search(name):
+                        return name
+                elif form.generic_pattern:
                     if not form.generic_pattern.search(name):
                         return name
                 elif not self.is_generic(name):
                     return name
         if form.pointer_first:
             # Better the very place of the fault than nothing.
-            return next((f.function for f in main_frames(sections) if f.pointer), None)
+            places = (f.function for f in main_frames(sections) if f.pointer)
+            return next((place for place in places if not place.startswith("0x")), None)
         return None
 
     def _candidates(
@@ -232,8 +239,11 @@ def _corruption(
     frames = list(main_frames(sections))
     if form.pointer_first and frames and not frames[0].pointer:
         return _NO_POINTER
-    if form.stack_needed and not any(f.reliable and not f.pointer for s in sections for f in s.frames):
-        return _NO_STACK
+    if form.stack_needed and not any(
+        f.reliable and not f.pointer for section in sections for f in section.frames
+    ):
+        headed = any(section.heading and section.main for section in sections)
+        return _EMPTY if headed else _NO_STACK
     site = details.get("site")
     wanted = form.reported_by_pattern or (
         re.compile(rf"(?:{re.escape(plain_function(site))}|_*warn\w*|report_bug)$")
@@ -243,7 +253,7 @@ def _corruption(
     first = _first_stack(sections)
     if wanted and first and not any(wanted.match(f.function) for f in first):
         return _FOREIGN
-    if foreign and any(foreign.search(f.function) for f in first):
+    if foreign and any(foreign.search(f.function) for f in first[:3]):
         return _FOREIGN
     return None
 

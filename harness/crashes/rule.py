@@ -124,8 +124,9 @@ class Grammar:
     look like a report's beginning and are none, `ends` the line that ends any report, `absorbed`
     the opening lines that belong to a report that is already open. `generic` matches the functions
     that are never guilty, `sections` the headings of stacks that are not the report's own, and
-    `headings` those of its own; `link_register` stands in for an instruction pointer that is no
-    function (`lost_pointer`). `substitutions` make a line of text a stable title. `anchors` are tried tier by tier.
+    `headings` those of its own, `elsewhere` a line after which the next heading's is not; `link_register` stands in for an instruction pointer that is no
+    function (`lost_pointer`). `substitutions` make a line of text a stable title. `lock_sites_skipped`
+    matches places of locks that say nothing, `anchors` are tried tier by tier.
     `foreign` matches functions whose stack is no crash's.
     """
 
@@ -139,10 +140,12 @@ class Grammar:
     link_register: str
     headings: str
     sections: str
+    elsewhere: str
     ends: str
     absorbed: str
     harmless: str
     generic: str
+    lock_sites_skipped: str = "(?!)"
     anchors: tuple[tuple[str, ...], ...] = ()
     anchor_sections_skipped: str = ""
     aliases: Sequence[tuple[str, ...]] = ()

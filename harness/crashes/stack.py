@@ -37,6 +37,7 @@ class StackReader:
     link_register: re.Pattern[str]
     headings: re.Pattern[str]
     sections: re.Pattern[str]
+    elsewhere: re.Pattern[str]
 
     def frame(self, text: str) -> Frame | None:
         """Return the frame that a line shows, None when it shows none."""
@@ -47,40 +48,43 @@ class StackReader:
         return None
 
     def read(self, lines: Sequence[str]) -> list[Section]:
-        """Return the stacks in `lines`, in order; the first may have no heading."""
+        """Return the stacks in `lines`, in order; the first has no heading, any may be empty."""
         current = Section("", main=True)
         sections = [current]
-        lost = False
+        lost = claimed = False
         for text in lines:
             frame = self.frame(text)
             if frame is not None:
                 current.frames.append(frame)
                 continue
             pointer = self.instruction_pointer.match(text)
-            if pointer is None and self.lost_pointer.match(text):
-                lost = True
-            elif lost and pointer is None:
+            if pointer is None and (pointer := self.lost_pointer.match(text)):
+                if not any(frame.pointer for frame in current.frames):
+                    current.frames.append(Frame(f"0x{pointer['address']}", pointer=True))
+                    lost = True
+                continue
+            if lost and pointer is None:
                 pointer = self.link_register.match(text)
             if pointer:
                 # Registers follow a call trace's own heading too: a pointer stays in its section
                 # unless that is a side one.
                 if not current.main:
-                    current = Section(text, main=True)
+                    current = Section("", main=True)
                     sections.append(current)
                 current.frames.append(replace(_frame(pointer), pointer=True))
                 lost = False
             elif self.sections.search(text):
                 current = Section(text, main=False)
                 sections.append(current)
-            elif self.headings.search(text):
-                current = Section(text, main=current.main or not _side_owns(current))
+            elif self.elsewhere.search(text):
+                current = Section(text, main=False)
                 sections.append(current)
-        return [section for section in sections if section.frames]
-
-
-def _side_owns(section: Section) -> bool:
-    """Say whether the next heading still belongs to a side section (which has no frames yet)."""
-    return not section.main and not section.frames
+                claimed = True
+            elif self.headings.search(text):
+                current = Section(text, main=not claimed)
+                sections.append(current)
+                claimed = False
+        return sections
 
 
 def _frame(match: re.Match[str]) -> Frame:

@@ -2,7 +2,7 @@
 """What FreeBSD prints when it crashes (amd64, arm64, powerpc64)."""
 
 from harness.crashes.report import Kind
-from harness.crashes.rule import Form, Grammar, Rule, Source
+from harness.crashes.rule import Form, Grammar, Rule
 
 RULES = (
     Rule(
@@ -24,7 +24,7 @@ GRAMMAR = Grammar(
     ),
     instruction_pointer=r"(?!)", lost_pointer=r"(?!)", link_register=r"(?!)",
     headings=r"KDB: stack",
-    sections=r"(?!)",
+    sections=r"(?!)", elsewhere=r"(?!)",
     ends=r"^db> |Uptime:",
     absorbed=r"panic",
     harmless=r"(?!)",

@@ -390,7 +390,7 @@ LOCKDEP = (
         # print_lock_invalid_wait_context()
         rf"{_OPTIONAL_BRACKET}(?:BUG|WARNING): [Ii]nvalid wait context",
         (Form("WARNING: locking bug in {function}", sources=_SITE_OR_STACK,
-              keep="^deactivate_slab$"),),
+              skip="^__might_fault$"),),
     ),
     Rule(
         "non-static-key", Kind.LOCKDEP, "trying to register non-static key",
@@ -563,14 +563,14 @@ OTHERS = (
         "warning-at", Kind.WARNING, "WARNING: ",
         # kernel/panic.c: __warn(); since 6.17 the processor stands behind the function
         r"WARNING: (?:CPU: \d{1,5} PID: \d{1,10} at |[\w./+-]{1,200}\.[chS]:\d{1,6} at |at [\w./])"
-        rf"(?:\S{{1,200}}:\d{{1,6}} )?(?:(?P<site>[A-Za-z_][\w.]{{0,120}})\+0x)?",
+        r"(?:\S{1,200}:\d{1,6} )?(?:(?P<site>[A-Za-z_][\w.]{0,120})\+0x)?",
         WARNINGS,
     ),
     Rule(
         "unwinder", Kind.WARNING, "WARNING: ",
         # arch/x86/kernel/unwind_{frame,orc}.c
-        r"WARNING: (?P<what>kernel stack (?:regs|frame pointer)) at .{1,80} has bad"
-        r"(?P<which> '\w{1,9}')? value",
+        r"WARNING: (?P<what>kernel stack (?:regs|frame pointer)) at "
+        r"(?:\S{1,40} in \S{1,40} has bad(?P<which> '\w{1,9}')?|.{1,80} has bad.{0,12}) value",
         (Form("WARNING: {what} has bad{which} value", stack_needed=False),),
     ),
     Rule(
@@ -612,6 +612,7 @@ GRAMMAR = Grammar(
     link_register=lines.LINK_REGISTER,
     headings=lines.HEADINGS,
     sections=lines.SIDE_SECTIONS,
+    elsewhere=lines.ELSEWHERE,
     ends=r"---\[ end (?:trace|Kernel panic)|^Rebooting in \d+ seconds",
     absorbed=(
         # an opening line that is also part of others' reports
@@ -620,6 +621,7 @@ GRAMMAR = Grammar(
     ),
     harmless=lines.HARMLESS,
     generic=GENERIC,
+    lock_sites_skipped=r"^v?printk|^vprintk|^console_(?:un)?lock_|^_raw_|^lock_acquire",
     anchors=ANCHORS,
     anchor_sections_skipped=r"^rcu_gp_kthread$",
     aliases=ALIASES,

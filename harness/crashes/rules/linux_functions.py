@@ -30,12 +30,12 @@ ENTRIES = (
     r"do_(invalid_op|general_protection|divide_error|int3|debug|overflow|bounds|double_fault|nmi)",
     r"do_(coprocessor_error|stack_segment|segment_not_present|alignment_check|machine_check)",
     r"invalid_op|general_protection|divide_error|int3|debug|stack_segment|double_fault|df_debug",
-    r"(trace_)?(do_)?(async_)?page_fault|__do_page_fault|_*bad_area\w*|mm_fault_error|math_error",
+    r"(trace_)?(do_)?(async_)?page_fault|__do_page_fault|(__|do_)?bad_area\w*|mm_fault_error|math_error",
     r"do_(user|kern)_addr_fault|handle_(stack|page_fault|exception)_?\w*|page_fault_oops",
     r"kernelmode_fixup_or_oops|fixup_exception|ex_handler_\w+|notify_die|spurious_kernel_fault",
     r"do_(mem_abort|translation_fault|sp_pc_abort|undefinstr|debug_exception|tag_\w+|sea)",
     r"do_(DataAbort|PrefetchAbort|sect_fault|alignment\w*|el[01]_\w+|kernel_fault)",
-    r"__do_(kernel|user)_fault|call_undef_hook|brk_handler|bad_mode|bad_el0_sync|die_kernel_fault",
+    r"__do_(kernel|user)_fault|call_undef_hook|brk_handler|bad_el0_sync|die_kernel_fault",
     r"el[01]t?h?(_64|_32)?_\w+|vectors|__(und|dabt|pabt|irq|fiq)_(svc|usr|invalid)\w*",
     r"ret_from_\w+|ret_(fast|slow)_syscall|work_pending|vector_\w+|interrupt_return\w*",
     r"program_check_\w+|(data|instruction)_access_\w+|hardware_interrupt_common\w*|do_hash_fault",
@@ -65,8 +65,8 @@ CHECKERS = (
     r"__sanitizer_\w+|check_kcov_mode|set_track\w*|_*save_stack\w*|(arch_)?stack_trace_\w+",
     r"_*stack_depot_\w+|depot_\w+|object_err|print_trailer|slab_(err|bug|pad_check|fix)|__slab_err",
     r"check_(slab|object|bytes\w*|pad\w*|poison\w*)|(alloc|free)_debug_processing|bad_page",
-    r"unwind_\w+|__unwind_\w+|_*kernel_text_address|is_bpf_text_address|get_stack_info|profile_pc",
-    r"_*refcount_\w+|kref_\w+|_*debug_(object|check_no_obj|print_object)\w*|_*percpu_ref_\w+",
+    r"_*kernel_text_address|is_bpf_text_address|get_stack_info|profile_pc",
+    r"_*refcount_\w+|kref_\w+|_*debug_(object|check_no_obj|print_object)\w*|_*percpu_ref_\w+|ref_tracker_\w+",
     r"debug_(dma|work|timer|hrtimer|rcu_head|spin|mutex|rt_mutex)_\w+|should_fail\w*|fail_dump",
     r"_*list_(add|del)(_valid|_entry)\w*|_*list_(add|del|move|splice|replace|swap)\w*",
     r"_*h?list_(nulls_|bl_)?(add|del)\w*|plist_\w+|llist_\w+|klist_\w+",
@@ -94,7 +94,8 @@ MEMORY = (
     # lib/: trees, tables and maps whose keys and nodes are the caller's
     r"_*radix_tree_\w+|_*xa_\w+|xas_\w+|_*idr_\w+|_*ida_\w+|_*rb_\w+|_*rht_\w+|_*rhashtable_\w+",
     r"rhltable_\w+|mas_\w+|mtree_\w+|mt_\w+|interval_tree_\w+|sbitmap_\w+|_*bitmap_\w+",
-    r"_*find_(first|next|last)_\w*bit\w*|__?sw_hweight\w*|hweight\w*|kfifo_\w+|__kfifo_\w+|siphash\w*",
+    r"_*find_(first|next|last)_\w*bit\w*|__?sw_hweight\w*|hweight\w*|kfifo_\w+|__kfifo_\w+|siphash\w*|xxh\w+|jhash\w*",
+    r"(crypto|cipher|aes|aesti|xts|ecb|cbc|ctr|gcm|sha\d+|md5|ghash|drbg|rng|jent)_\w+|lzo\w*_\w+|LZ4_\w+|zlib_\w+|ZSTD_\w+",
     # lib/string.c, lib/usercopy.c, lib/iov_iter.c, arch copies, atomics, bit operations, checksums
     r"_*mem(cpy|set|move|cmp|chr|scan|zero|pcpy|_copy)\w*|rep_(movs|stos)\w*|_*inline_mem\w+",
     r"_*str(n|l|s)?(cpy|cat|cmp|casecmp|len|chr|rchr|str|sep|spn|cspn|pbrk|lcpy|scpy|nlen)\w*",
@@ -103,7 +104,7 @@ MEMORY = (
     r"_*(get|put|clear)_user\w*|_*clear_(page|huge_page|highpage)\w*|strn(cpy_from|len)_user",
     r"memcpy_(to|from)_\w+|_*iov_iter_\w+|_*fault_in_\w+|simple_copy_to_iter|kmap\w*|kunmap\w*",
     r"_*(test_and_)?(set|clear|change|test)_bit\w*|(arch_|raw_|instrument_)?\w*atomic(64)?_\w+",
-    r"_*(cmp)?xchg\w*|_*(read|write)_once\w*|_*(read|write)[bwlq](_relaxed)?|csum_\w+|crc32\w*",
+    r"_*(cmp)?xchg\w*|_*(read|write)_once_\w*|_*(read|write)[bwlq](_relaxed)?|csum_\w+|crc\d+\w*",
     r"native_(write_msr|read_msr|save_fl|restore_fl|irq_\w+|halt|safe_halt)|do_csum|ip_compute_csum",
 )
 
@@ -149,11 +150,12 @@ WAITING = (
     r"default_wake_function|complete(_all)?|ttwu_\w+|_*swa(it|ke)_\w+|add_wait_queue\w*|rcuwait_\w+",
     r"usleep_\w+|msleep\w*|_*hrtimer_\w+|do_nanosleep|common_nsleep",
     r"_*mod_timer\w*|add_timer\w*|_*(try_to_)?del_timer\w*|_*timer_(delete|shutdown|reduce)\w*",
-    r"detach_if_pending|expire_timers|call_timer_fn|_*run_timers?(_base)?|internal_add_timer",
+    r"detach_if_pending|expire_timers|call_timer_fn|run_timer_base|internal_add_timer",
     r"_*(flush|cancel|drain|destroy)_(delayed_)?work\w*|_*flush_workqueue\w*",
     r"_*cancel_work\w*|start_flush_work|_*queue_(delayed_)?work\w*|mod_delayed_work\w*|insert_work",
     r"flush_(scheduled_work|rcu_work)|try_to_grab_pending|get_work_pool|delayed_work_timer_fn",
     r"rcu_barrier\w*|rcu_(core|do_batch|process_callbacks|cblist|segcblist|gp|check|pending)\w*",
+    r"(cleanup|init)_srcu_struct\w*|srcu_\w+|_*call_s?rcu\w*",
     r"rcu_(nocb|exp|sync|advance|accelerate|sched|softirq|tasks)_?\w*|rcutree_\w+|wakeme_after_rcu",
     r"_*csd_lock\w*|on_each_cpu\w*|generic_exec_single|flush_smp_call\w*|generic_smp_call\w*",
     r"_*do_softirq\w*|handle_softirqs|invoke_softirq|_*irq_(exit|enter)\w*|run_ksoftirqd",
@@ -180,6 +182,8 @@ CORES = (
     r"_*usb_hcd_\w*urb\w*|usb_start_wait_urb|usb_(bulk|control|interrupt)_msg\w*|debugfs_\w+",
     r"usb_(probe_interface|unbind_interface|set_configuration|probe_device|new_device|disable_\w+)",
     r"generic_probe|usb_generic_driver_\w+|hub_event|hub_port_\w+|usb_disconnect|full_proxy_\w+",
+    # net/core/dev.c: registration
+    r"rollback_registered\w*|(un)?register_netdev\w*|dev_close_many|_*unregister_netdevice\w*",
     # fs/: reference counts and dispatch
     r"d?put|fast_dput|dget|_*dentry_kill|_*d_(free|drop|instantiate|add|move|rehash|lookup)\w*",
     r"iput\w*|ihold|igrab|(inc|drop|set|clear)_nlink|mark_buffer_dirty\w*|_*brelse|put_bh|get_bh",
@@ -219,6 +223,10 @@ _FILE_DISPATCH = (
     r"(?:(?:__)?vfs_(?:read|write|readv|writev|iter_\w+)|__kernel_write|new_sync_\w+|do_iter_\w+"
     r"|call_(?:read|write)_iter|do_readv_writev|do_loop_readv_writev)"
 )
+_IOCTL_DISPATCH = (
+    r"(?:(?:do_|compat_|file_)?(?:vfs|ksys|blkdev|SyS|sys)_ioctl|\w*blkdev_driver_ioctl|\w+sys_ioctl"
+    r"|compat_(?:SyS|blkdev)_ioctl|\w+_compat_ioctl|tty_(?:compat_)?ioctl)"
+)
 _SYSTEM_CALL = r"(?:__(?:x64|ia32|arm64|s390x?|riscv|powerpc|se)_)?(?:compat_)?(?:sys|SyS|SYSC)_"
 
 ANCHORS = (
@@ -228,9 +236,10 @@ ANCHORS = (
     # system call which never ends is not to blame.
     (
         r"^smp_call_function\w* ",
-        rf"^(?!{_DISPATCH}_\w*ioctl |{_SYSTEM_CALL}|compat_blkdev_ioctl )\w+_ioctl ",
+        rf"^(?!{_DISPATCH}_|{_SYSTEM_CALL}|compat_blkdev_ioctl )\w+_ioctl {_IOCTL_DISPATCH}$",
         rf"^(?!{_DISPATCH}_\w*sendmsg |{_SYSTEM_CALL})\w+_sendmsg ",
         rf"^(?!{_FILE_DISPATCH} |sock_|tun_)\w+_(?:read|write)(?:_iter)? {_FILE_DISPATCH}$",
+        r"^\w+ (?:do_dentry_open|__fput|vfs_fsync_range|__mmap_region|mmap_region)$",
         r"^\w+ (?:rtnetlink_rcv_msg|nfnetlink_rcv_msg|xfrm_user_rcv_msg)$",
         r"^(?!__netif|netif_)\w+ (?:__netif_receive_skb(?:_core|_one_core|_list_core)?"
         r"|deliver_skb)$",
@@ -248,8 +257,7 @@ ALIASES = (
     (r"__se_(?:compat_)?sys_(\w+)$", r"\1", r"sys_\1"),
     (r"__(?:x64|ia32|arm64|s390x?|riscv|powerpc)_(?:compat_)?sys_(\w+)$", r"sys_\1"),
     (r"(?:compat_)?ksys_(\w+)$", r"\1"),
-    (r"compat_SyS_(\w+)$", r"\1"),
-    (r"SyS_(\w+)$", r"sys_\1"),
-    (r"synchronize_(?:rcu|sched|rcu_expedited|sched_expedited|rcu_normal)$", "synchronize_rcu"),
+    (r"(?:compat_)?SyS_(\w+)$", r"\1"),
+    (r"_*synchronize_(?:s?rcu|sched)(?:_\w+)?$", "synchronize_rcu"),
     (r"smp_call_function\w+$", "smp_call_function"),
 )

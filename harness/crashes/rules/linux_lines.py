@@ -42,7 +42,8 @@ INSTRUCTION_POINTER = (
     rf"{_SYMBOL}{_OFFSET}"
 )
 LOST_POINTER = (
-    r"(?:PC is at |pc : |epc : |NIP \[[0-9a-f]{16}\] )\[?<?(?:0x)?[0-9a-f]{1,16}>?\]?\s{0,4}$"
+    r"(?:RIP: (?:0010|e030|e033):|I?P: |PC is at |pc : |epc : |NIP \[[0-9a-f]{16}\] )"
+    r"\[?<?(?:0x)?(?P<address>[0-9a-f]{1,16})>?\]?(?:\s|$)(?!\[)"
 )
 LINK_REGISTER = rf"(?:LR is at |lr : |LR \[[0-9a-f]{{16}}\] |ra : ){_SYMBOL}{_OFFSET}"
 
@@ -52,10 +53,11 @@ SIDE_SECTIONS = (
     # stacks of what happened before or elsewhere
     r"^\s{0,8}(?:(?:Allocated|Freed) by task|Last potentially|Second to last|Uninit was"
     r"|Local variable|-> #\d|Preemption disabled|page last|kfence-#\d.{0,120} by task"
-    r"|irq event stamp|Showing all locks|NMI backtrace|Sending NMI|RCU grace-period|hardirqs last"
-    r"|softirqs last|INFO: (?:Allocated|Freed) in|(?:read|write) to .{1,80} by )"
+    r"|irq event stamp|Showing all locks|INFO: (?:Allocated|Freed) in|(?:read|write) to .{1,80} by )"
     r"|\bwhich became |state was registered at|^\s{0,4}\{[A-Z-]{1,40}\} "
 )
+
+ELSEWHERE = r"^\s{0,8}(?:rcu: )?(?:NMI backtrace|Sending NMI|RCU grace-period|Task dump for)"
 
 BODY = (
     r"\s{0,40}(?:"
