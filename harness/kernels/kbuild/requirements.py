@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What a host must have to build Linux, asked for in one message."""
+
+import os
+import shlex
+import shutil
+import subprocess
+
+from harness.errors import InfrastructureError
+from harness.kernels.kbuild.architecture import Architecture
+
+_PROGRAMS = {
+    "make": "make",
+    "flex": "flex",
+    "bison": "bison",
+    "bc": "bc",
+    "perl": "perl",
+    "patch": "patch",
+    "tar": "tar",
+    "xz": "xz-utils",
+    "gzip": "gzip",
+    "cpio": "cpio",
+    "find": "findutils",
+    "gcc": "gcc",
+}
+_HEADERS = {
+    "stdlib.h": "libc6-dev",
+    "gelf.h": "libelf-dev",  # objtool
+    "openssl/opensslv.h": "libssl-dev",  # certs/extract-cert, where a target asks for signatures
+}
+
+
+def require_tools(compiler: str, arch: Architecture) -> None:
+    """Raises InfrastructureError naming all that is missing and the command that installs it."""
+    if missing := missing_packages(compiler, arch):
+        raise InfrastructureError(
+            "building a kernel needs what is not installed here: "
+            + ", ".join(f"{what} ({package})" for what, package in missing.items())
+            + "\n  apt-get install "
+            + " ".join(sorted(set(missing.values())))
+        )
+
+
+def missing_packages(compiler: str, arch: Architecture) -> dict[str, str]:
+    """Programs and headers that are not there, each with Debian's package for it."""
+    programs = dict(_PROGRAMS)
+    program = shlex.split(compiler)[0]
+    programs.setdefault(program, program)
+    programs[f"{arch.cross_compile}ld"] = "binutils"
+    if arch.cross_compile:
+        programs[f"{arch.cross_compile}ld"] = arch.cross_package
+    missing = {name: package for name, package in programs.items() if shutil.which(name) is None}
+    if "gcc" not in missing:
+        missing |= {h: package for h, package in _HEADERS.items() if not _has_header(h)}
+    return missing
+
+
+def _has_header(header: str) -> bool:
+    # libraries' headers are the host's, whatever the kernel's architecture
+    done = subprocess.run(
+        ["gcc", "-E", "-x", "c", "-o", os.devnull, "-"],
+        input=f"#include <{header}>\n",
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    return done.returncode == 0

@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Linux kernels built from a distribution's source package, patched and configured by a target."""
+
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from os import environ, fsync
+from pathlib import Path
+
+from harness.errors import ConfigurationError, HarnessError, InfrastructureError
+from harness.files import disk_errors_named, file_hash, make_folder_once
+from harness.kernels.apt import Package, fetch_package
+from harness.kernels.kbuild.architecture import Architecture, architecture
+from harness.kernels.kbuild.config import Option, check_config, config_text, merge, parse_fragment
+from harness.kernels.kbuild.interrupt import interruptible
+from harness.kernels.kbuild.lock import locked
+from harness.kernels.kbuild.make import BuildFailedError, Make, ccached, compiler_identity
+from harness.kernels.kbuild.patches import FileChange, apply_patches, parse_patch
+from harness.kernels.kbuild.requirements import require_tools
+from harness.kernels.kbuild.tree import BuildFolder, unpacked_source
+from harness.kernels.kernel import Kernel
+from harness.kernels.packaged import DEBIAN_ARCHITECTURES
+from harness.plan.models import SourceRecipe
+from harness.progress import Say
+
+_FORMAT = 1
+"""Goes into every kernel's key; raise it when the same recipe builds another kernel than before."""
+
+
+def built_kernel(recipe: SourceRecipe, arch: str, folder: Path, cache: Path, say: Say) -> Kernel:
+    """The kernel of a source recipe, from the cache or built.
+
+    `folder` has the recipe's config fragment and patches; `arch` is the harness's name. What is
+    built is cached by the content of all that it is made of. Raises PackageUnavailableError where
+    no mirror has the source; ConfigurationError for a fragment or patch that cannot be used or
+    options that did not stick; InfrastructureError for missing tools and failed builds, with the
+    build's first error and the log's path.
+    """
+    target = architecture(arch)
+    fragment = _inside(folder, recipe.config, "config fragment")
+    patches = [_inside(folder, name, "patch") for name in recipe.patches]
+    changes = [change for patch in patches for change in _changes(patch)]
+    options = merge(_fragment(target.base), _fragment(fragment))
+    compiler = recipe.compiler or environ.get("CC") or f"{target.cross_compile}gcc"
+    package = fetch_package(recipe.package, recipe.suite, DEBIAN_ARCHITECTURES[arch], cache, say)
+    order = _Order(
+        package=package,
+        arch=target,
+        compiler=compiler,
+        compiler_identity=compiler_identity(compiler, target),
+        options=options,
+        fragment=fragment,
+        patches=tuple(patches),
+        changes=tuple(changes),
+    )
+    kept = cache / "kernels" / f"{_file_name(package)}-{order.key}"
+    if (kernel := _read(kept)) is not None:
+        return kernel
+    require_tools(compiler, target)
+    build = BuildFolder(cache / "builds" / f"{_file_name(package)}-{folder.name}-{order.slot}")
+    with (
+        interruptible(),
+        disk_errors_named(build.path),
+        locked(build.path.with_name(f"{build.path.name}.lock"), order.label, say),
+    ):
+        if (kernel := _read(kept)) is not None:
+            return kernel
+        shutil.rmtree(kept, ignore_errors=True)  # there, but damaged
+        _build(order, build, cache, kept, say)
+    kernel = _read(kept)
+    if kernel is None:
+        raise InfrastructureError(f"{kept} was written, but cannot be read back: is the disk full?")
+    return kernel
+
+
+@dataclass(frozen=True)
+class _Order:
+    """All that decides what comes out of a build, and what people call it."""
+
+    package: Package
+    arch: Architecture
+    compiler: str
+    compiler_identity: str
+    options: Mapping[str, Option]
+    fragment: Path
+    patches: tuple[Path, ...]
+    changes: tuple[FileChange, ...]
+
+    @property
+    def label(self) -> str:
+        """For people: the package and what the target adds to it."""
+        added = ", ".join(path.name for path in (self.fragment, *self.patches))
+        return f"{self.package.identity} ({added})"
+
+    @cached_property
+    def ingredients(self) -> dict[str, object]:
+        """The content that the key is the hash of."""
+        return {
+            "format": _FORMAT,
+            "source": self.package.sha256,
+            "arch": self.arch.kbuild,
+            "compiler": [self.compiler, self.compiler_identity],
+            "options": {option.symbol: option.value for option in self.options.values()},
+            "patches": [file_hash(patch) for patch in self.patches],
+        }
+
+    @cached_property
+    def key(self) -> str:
+        """Names the kernel: the same key is the same kernel."""
+        return _digest(self.ingredients)
+
+    @property
+    def slot(self) -> str:
+        """Names the folder that the kernel is built in: shared by what differs only in patches and
+        options, of which make rebuilds no more than it must."""
+        return _digest([self.package.sha256, self.arch.kbuild, self.compiler, self.fragment.name])
+
+
+def _build(order: _Order, build: BuildFolder, cache: Path, kept: Path, say: Say) -> None:
+    began = time.monotonic()
+    pristine = unpacked_source(order.package, cache, say)
+    build.path.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="patched-", dir=build.path) as scratch:
+        patched = apply_patches(pristine, order.patches, Path(scratch))
+        if changed := build.set_source(pristine, patched):
+            say(f"changed in the source: {', '.join(changed)}")
+    make = Make(build, order.arch, ccached(order.compiler), cache)
+    _configure(order, build, make, say)
+    try:
+        make.run(order.arch.goal, say=say, what=f"building {order.label}")
+    except BuildFailedError as error:
+        raise _explained(order, error) from error
+    seconds = time.monotonic() - began
+    make_folder_once(kept, lambda into: _publish(order, build, into, seconds))
+    say(f"built {order.label} in {seconds:.0f} s")
+
+
+def _configure(order: _Order, build: BuildFolder, make: Make, say: Say) -> None:
+    asked = build.path / "asked.config"
+    asked.write_text(config_text(order.options))
+    what = f"configuring {order.label}"
+    log = build.path / "configure.log"
+    before = _content(build.objects / ".config")
+    # -s: else the output is only noise of the tools being built
+    make.run("-s", f"KCONFIG_ALLCONFIG={asked}", "allnoconfig", say=say, what=what, log=log)
+    make.run("-s", "olddefconfig", say=say, what=what, log=log)
+    config = build.objects / ".config"
+    check_config(order.options, config.read_text(), build.source)
+    if before is not None and before != config.read_bytes():
+        say("the configuration has changed: make rebuilds what depends on it")
+
+
+def _explained(order: _Order, error: BuildFailedError) -> HarnessError:
+    """A failure in a file that a patch touches is the patch's."""
+    for change in order.changes:
+        if f"{change.path}:" in error.excerpt:
+            return ConfigurationError(
+                f"{error}\n  ({change.path} is changed by the target's patch)"
+            )
+    return error
+
+
+def _publish(order: _Order, build: BuildFolder, into: Path, seconds: float) -> None:
+    objects = build.objects
+    release = (objects / "include/config/kernel.release").read_text().strip()
+    modules = into / "lib/modules" / release
+    modules.mkdir(parents=True)
+    files = {
+        objects / order.arch.image: into / "image",
+        objects / ".config": into / "config",
+        objects / "vmlinux": into / "vmlinux",
+        objects / "modules.builtin": modules / "modules.builtin",
+        build.log: into / "build.log",
+    }
+    for made, copy in files.items():
+        if not made.is_file():
+            raise InfrastructureError(
+                f"make said it built {order.label}, but {made} is not there; see {build.log}"
+            )
+        _copy_durably(made, copy)
+    record = order.ingredients | {
+        "label": order.label,
+        "release": release,
+        "identity": file_hash(into / "image"),
+        "package": order.package.identity,
+        "patch_files": [patch.name for patch in order.patches],
+        "seconds": round(seconds, 1),
+    }
+    written = into / "recipe.json"
+    written.write_text(json.dumps(record, indent=2) + "\n")
+    _copy_durably(written, into / "recipe.json")
+
+
+def _copy_durably(made: Path, copy: Path) -> None:
+    if made != copy:
+        shutil.copyfile(made, copy)
+    with copy.open("rb") as file:
+        fsync(file.fileno())
+
+
+def _read(kept: Path) -> Kernel | None:
+    """A kernel in the cache; None where it is not there, or not what was put there."""
+    try:
+        record = json.loads((kept / "recipe.json").read_bytes())
+        image = kept / "image"
+        if file_hash(image) != record["identity"]:
+            return None
+    except (OSError, ValueError, KeyError):
+        return None
+    return Kernel(
+        label=record["label"],
+        release=record["release"],
+        identity=record["identity"],
+        image=image,
+        modules=kept / "lib/modules" / record["release"],
+    )
+
+
+def _inside(folder: Path, name: str, what: str) -> Path:
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ConfigurationError(f"the {what} {name!r} lies outside the target's folder {folder}")
+    if not path.is_file():
+        there = ", ".join(sorted(p.name for p in folder.glob(f"*{path.suffix}"))) or "none"
+        raise ConfigurationError(f"no {what} {path}; files of that kind there: {there}")
+    return path
+
+
+def _fragment(path: Path) -> dict[str, Option]:
+    return parse_fragment(path.read_text(encoding="utf-8"), str(path))
+
+
+def _changes(patch: Path) -> list[FileChange]:
+    return parse_patch(patch.read_text(encoding="utf-8", errors="surrogateescape"), str(patch))
+
+
+def _content(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None
+
+
+def _digest(content: Sequence[object] | Mapping[str, object]) -> str:
+    return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _file_name(package: Package) -> str:
+    # an epoch's colon would end a name in PATH-like lists
+    return f"{package.name}-{package.version.replace(':', '%3a')}"
