@@ -69,17 +69,12 @@ def resolve_failpoints(
     places = {
         place.name: resolve_place(place, code) for place in target.place if place.name in wanted
     }
-    # rules of one place are carried out in this order: the target's own, as `use` lists them
-    by_name = {rule.name: rule for rule in [*failpoints, *orders]}
-    rules = tuple(
-        _delay_rule(by_name[name]) if isinstance(by_name[name], FailpointModel)
-        else _order_rule(by_name[name])
-        for name in arm.use
-    )  # fmt: skip
+    by_name = {rule.name: _plugin_rule(rule) for rule in target.rules}
     return ExternalFailpoints(
         plan=plugin.PluginPlan(
             points=tuple(plugin.Point(name, at.addresses) for name, at in places.items()),
-            rules=rules,
+            # rules of one place are carried out in the order in which `use` lists them
+            rules=tuple(by_name[name] for name in arm.use),
             marks=tuple(target.mark),
         ),
         orders=tuple(order.name for order in orders),
@@ -103,6 +98,10 @@ def resolve_place(place: PlaceModel, code: KernelCode) -> ResolvedPlace:
         except ConfigurationError as error:
             errors.append(str(error))
     raise ConfigurationError(f"place {place.name}: " + "; ".join(errors))
+
+
+def _plugin_rule(rule: FailpointModel | OrderModel) -> plugin.DelayRule | plugin.OrderRule:
+    return _delay_rule(rule) if isinstance(rule, FailpointModel) else _order_rule(rule)
 
 
 def _delay_rule(failpoint: FailpointModel) -> plugin.DelayRule:

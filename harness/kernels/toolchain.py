@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Static guest programs built by the host's compiler, cached by the hash of what they are made of."""
+"""Static guest programs built by the host's compiler, cached by the hash of their inputs."""
 
 import hashlib
 import os

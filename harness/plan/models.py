@@ -103,6 +103,7 @@ class SourceRecipe(Model):
     suite: str
     config: str
     patches: list[str] = []
+    compiler: str | None = None
 
 
 class KernelRecipe(Model):
@@ -149,10 +150,15 @@ class PlaceModel(Model):
         return self.at if isinstance(self.at, list) else [self.at]
 
 
-class FailpointModel(Model):
-    """[[failpoint]]: a place and what happens there, in the language of fail(9)."""
+class RuleModel(Model):
+    """What an arm can switch on by its name: a failpoint or an order."""
 
     name: Name
+
+
+class FailpointModel(RuleModel):
+    """[[failpoint]]: a place and what happens there, in the language of fail(9)."""
+
     place: Name
     do: SettingText
 
@@ -167,10 +173,9 @@ class UntilModel(Model):
     counting: Literal["passes", "arrivals"] = "passes"
 
 
-class OrderModel(Model):
+class OrderModel(RuleModel):
     """[[order]]: whoever reaches `hold` waits there until another place has been passed."""
 
-    name: Name
     hold: Name
     vcpu: int | None = Field(default=None, ge=0)
     until: UntilModel
@@ -200,7 +205,7 @@ class SymptomModel(Model):
     @model_validator(mode="after")
     def _one_kind(self) -> "SymptomModel":
         if (self.workload is None) == (self.console is None):
-            raise ValueError("a symptom is either `workload = \"…\"` or `console = { … }`")
+            raise ValueError('a symptom is either `workload = "…"` or `console = { … }`')
         return self
 
 
@@ -232,12 +237,15 @@ class TargetModel(Model):
     symptom: list[SymptomModel] = Field(min_length=1)
     budget: BudgetModel = BudgetModel()
 
+    @property
+    def rules(self) -> list[FailpointModel | OrderModel]:
+        """All that an arm can switch on."""
+        return [*self.failpoint, *self.order]
+
     @model_validator(mode="after")
     def _references_resolve(self) -> "TargetModel":
         places = _unique("place", [place.name for place in self.place])
-        switches = _unique(
-            "failpoint and order", [rule.name for rule in [*self.failpoint, *self.order]]
-        )
+        switches = _unique("failpoint and order", [rule.name for rule in self.rules])
         arms = _unique("arm", [arm.name for arm in self.arm])
         _unique("symptom", [symptom.name for symptom in self.symptom])
         for failpoint in self.failpoint:
@@ -270,5 +278,3 @@ def _known(kind: str, name: str, names: set[str], where: str) -> None:
     if name not in names:
         have = ", ".join(sorted(names)) or "none"
         raise ValueError(f"{where} names the {kind} {name!r}, which is not defined (there: {have})")
-
-

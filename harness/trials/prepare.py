@@ -63,17 +63,12 @@ async def prepare_arms(request: Request, say: Say) -> list[PreparedArm]:
             f"the target {request.target.name} does not run on {request.guest.name}; it runs on: "
             + ", ".join(model.guests)
         )
-    workload = compile_static(
-        request.project / "workloads" / model.workload.program,
-        request.cache,
-        include=request.project / "workloads",
-        text_base=WORKLOAD_BASE,
-    )
+    workload = _workload(request)
     arms = chosen_arms(request)
     if not request.failpoints:
         arms = [arm.model_copy(update={"use": []}) for arm in arms]
     machine = _machine(request, needs_tcg=any(arm.use for arm in model.arm), say=say)
-    kernels: dict[str, _ReadyKernel] = {}
+    kernels: dict[str, ReadyKernel] = {}
     prepared = []
     for arm in arms:
         if arm.kernel not in kernels:
@@ -83,10 +78,13 @@ async def prepare_arms(request: Request, say: Say) -> list[PreparedArm]:
 
 
 @dataclass(frozen=True)
-class _ReadyKernel:
+class ReadyKernel:
+    """A kernel with its image: what can be booted. `setup` makes the booted guest ready."""
+
     kernel: Kernel
     image: GuestImage
     plan: GuestPlan
+    setup: tuple[str, ...]
 
 
 def _machine(request: Request, needs_tcg: bool, say: Say) -> Machine:
@@ -105,21 +103,39 @@ def _machine(request: Request, needs_tcg: bool, say: Say) -> Machine:
 
 def _ready_kernel(
     request: Request, name: str, machine: Machine, workload: Path, say: Say
-) -> _ReadyKernel:
+) -> ReadyKernel:
     guest, model = request.guest, request.target.model
     recipe = model.kernels[name][guest.name]
-    kernel = acquire_kernel(
-        recipe, guest.model.arch, request.target.folder, request.cache, say
-    )
+    kernel = acquire_kernel(recipe, guest.model.arch, request.target.folder, request.cache, say)
     image = SYSTEMS[guest.model.system].build_image(
         guest.model, kernel, model.userland.modules, workload, request.cache, say
     )
     boot = Boot(kernel.image, image.file, tuple(guest.model.boot.append))
-    return _ReadyKernel(kernel, image, GuestPlan(machine, boot, guest.model.boot.seconds))
+    return ReadyKernel(
+        kernel,
+        image,
+        GuestPlan(machine, boot, guest.model.boot.seconds),
+        setup=(*image.setup, *model.userland.setup),
+    )
+
+
+def prepare_kernel(request: Request, name: str, say: Say) -> ReadyKernel:
+    """One of the target's kernels, ready to boot, for a person. Raises HarnessError."""
+    machine = _machine(request, needs_tcg=False, say=say)
+    return _ready_kernel(request, name, machine, _workload(request), say)
+
+
+def _workload(request: Request) -> Path:
+    return compile_static(
+        request.project / "workloads" / request.target.model.workload.program,
+        request.cache,
+        include=request.project / "workloads",
+        text_base=WORKLOAD_BASE,
+    )
 
 
 async def _prepare_arm(
-    request: Request, arm: ArmModel, ready: _ReadyKernel, workload: Path, say: Say
+    request: Request, arm: ArmModel, ready: ReadyKernel, workload: Path, say: Say
 ) -> PreparedArm:
     model, guest = request.target.model, request.guest
     failpoints: ExternalFailpoints | None = None
@@ -138,7 +154,7 @@ async def _prepare_arm(
         expect=arm.expect,
         kernel=ready.kernel,
         plan=ready.plan,
-        setup=(*ready.image.setup, *model.userland.setup),
+        setup=ready.setup,
         workload=ready.image.workload,
         workload_args=model.workload.args | extra | arm.args,
         failpoints=failpoints,
@@ -149,7 +165,7 @@ async def _prepare_arm(
 
 
 async def _kernel_code(
-    request: Request, ready: _ReadyKernel, workload: Path, say: Say
+    request: Request, ready: ReadyKernel, workload: Path, say: Say
 ) -> KernelCode:
     guest = request.guest.model
     symbols = await kernel_symbols(
@@ -161,5 +177,3 @@ async def _kernel_code(
         image=kernel_text(ready.kernel, symbols),
         workload=workload.read_bytes(),
     )
-
-

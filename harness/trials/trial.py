@@ -32,6 +32,9 @@ class TrialRecord:
 
     arm: str
     number: int
+    """Trials of the arm are numbered from 1, voids included."""
+    block: int
+    """The block of one trial per arm that this one counts in."""
     seed: int
     verdict: str
     reason: str
@@ -181,7 +184,9 @@ class _Watch:
         return self._output.noise
 
 
-async def run_trial(arm: PreparedArm, number: int, seed: int, folder: Path) -> TrialRecord:
+async def run_trial(
+    arm: PreparedArm, number: int, block: int, seed: int, folder: Path
+) -> TrialRecord:
     """Runs one trial and leaves its evidence in `folder`, which must exist and be empty.
 
     A failure of the guest or of QEMU is a void trial, not an exception. Raises
@@ -223,6 +228,7 @@ async def run_trial(arm: PreparedArm, number: int, seed: int, folder: Path) -> T
     return TrialRecord(
         arm=arm.name,
         number=number,
+        block=block,
         seed=seed,
         verdict=judgement.verdict,
         reason=judgement.reason,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""From what was seen during a trial to its verdict: a pure function, so that it can be re-derived."""
+"""From what was seen during a trial to its verdict: a pure function, to be re-derived at will."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum

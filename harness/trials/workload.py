@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What a workload prints: one JSON object a line (workloads/harness_workload.h, docs/targets.md)."""
+"""What a workload prints: one JSON object a line (workloads/harness_workload.h)."""
 
 import json
 from dataclasses import dataclass, field

@@ -12,10 +12,11 @@ INIT_SOURCE = Path(__file__).with_name("init.c")
 WORKLOAD_PATH = "/workload"
 
 _APPLETS = """
-ash awk cat chmod cp cut date dd df dmesg echo env find free grep gzip head hexdump insmod kill ln
-ls lsmod mkdir mknod mkswap mount mv od pidof ps pwd rm rmmod sed seq sh sleep sort stty swapoff
-swapon sync sysctl tail taskset tee test top touch tr true uname uptime vi wc which xargs
-""".split()
+ash awk cat chmod cp cut date dd df dmesg echo env find free grep gzip head hexdump insmod kill
+ln ls lsmod mkdir mknod mkswap mount mv od pidof ps pwd rm rmmod sed seq sh sleep sort stty
+swapoff swapon sync sysctl tail taskset tee test top touch tr true uname uptime vi wc which
+xargs
+""".split()  # noqa: SIM905 - words read better than quoted strings
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# `make repro` and `make test` set up what they need by themselves.
+
+TARGET ?= linux-swapin-aba
+PY := .venv/bin
+
+.PHONY: help setup repro test test-unit test-full lint bench clean
+
+help:
+	@echo "make repro [TARGET=$(TARGET)] [ARCH=x86_64] [TRIALS=20] [ARGS=--json]"
+	@echo "                 reproduce a race: buggy kernel, then fixed kernel, verdict with numbers"
+	@echo "make test        linter, types, unit tests, and tests that boot real kernels"
+	@echo "make test-unit   the tests that need no QEMU"
+	@echo "make test-full   all of them, the slow ones too"
+	@echo "make bench       the benchmarks; each prints one JSON line at its end"
+	@echo "make setup       distribution packages and .venv, which the others do by themselves"
+
+setup:
+	@scripts/setup
+
+repro: setup
+	$(PY)/harness repro $(TARGET) $(if $(ARCH),--arch $(ARCH)) $(if $(TRIALS),--trials $(TRIALS)) $(ARGS)
+
+lint: setup
+	$(PY)/ruff check .
+	$(PY)/ruff format --check .
+	$(PY)/mypy
+
+test: lint
+	$(PY)/pytest -m "not slow" $(ARGS)
+
+test-unit: setup
+	$(PY)/pytest tests/unit $(ARGS)
+
+test-full: lint
+	$(PY)/pytest $(ARGS)
+
+bench: setup
+	for benchmark in bench/*.py; do $(PY)/python $$benchmark || exit 1; done
+
+clean:
+	rm -rf build .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The command line: arguments in, one call, exit code out."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import NoReturn
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+import harness
+from harness.crashes.commands import crashes
+from harness.doctor import examine_host
+from harness.errors import ExitCode, HarnessError, InfrastructureError, UsageError
+from harness.paths import cache_folder, project_folder, results_folder
+from harness.plan.listing import list_targets
+from harness.plan.load import load_guest, load_target
+from harness.reports.terminal import TerminalWatcher, print_summary
+from harness.trials.prepare import Request
+from harness.trials.record import CampaignFolder, find_campaign
+from harness.trials.replay import replay_trial
+from harness.trials.shell import run_shell
+from harness.trials.start import Options, resume_campaign, start_campaign
+
+DEFAULT_TARGET = "linux-swapin-aba"
+_CLAIM_CODES = {
+    "holds": ExitCode.HOLDS,
+    "fails": ExitCode.FAILS,
+    "inconclusive": ExitCode.INCONCLUSIVE,
+}
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(harness.__version__, prog_name="harness")
+def cli() -> None:
+    """Reproduce kernel races under QEMU, and say how often they reproduce."""
+
+
+cli.add_command(crashes)
+
+
+@cli.command()
+@click.argument("target", default=DEFAULT_TARGET)
+@click.option("--guest", help="Guest config to run on (default: the target's first).")
+@click.option("--arch", help="Architecture to run on, where the target has a guest of it.")
+@click.option("--trials", type=click.IntRange(1), help="Exactly so many trials per arm.")
+@click.option("--confidence", type=click.FloatRange(0.5, 1, max_open=True), help="Asked for.")
+@click.option("--seed", type=int, help="Seed of the whole campaign (default: a random one).")
+@click.option("--arms", default="", help="Arms beside buggy and fixed: names with commas, or all.")
+@click.option("--no-failpoints", is_flag=True, help="Run buggy and fixed without failpoints.")
+@click.option("--cold-boot", is_flag=True, help="Boot for every trial; restore no snapshot.")
+@click.option("--results", type=click.Path(path_type=Path), help="Folder of the campaigns.")
+@click.option(
+    "--resume", is_flag=False, flag_value="", default=None, metavar="[CAMPAIGN]",
+    help="Go on with a campaign (default: the target's newest).",
+)  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON on stdout.")
+def repro(
+    target: str,
+    guest: str | None,
+    arch: str | None,
+    trials: int | None,
+    confidence: float | None,
+    seed: int | None,
+    arms: str,
+    no_failpoints: bool,
+    cold_boot: bool,
+    results: Path | None,
+    resume: str | None,
+    as_json: bool,
+) -> int:
+    """Reproduce TARGET on its buggy kernel and show its fixed kernel clean."""
+    project, cache = project_folder(), cache_folder()
+    results = results or results_folder()
+    console = Console(stderr=True)
+    watcher = TerminalWatcher(console)
+    if resume is not None:
+        folder = find_campaign(results, resume or None, target)
+        with watcher:
+            asyncio.run(resume_campaign(folder, project, cache, watcher))
+    else:
+        loaded = load_target(project, target)
+        request = Request(
+            target=loaded,
+            guest=load_guest(project, _guest_name(project, loaded.model.guests, guest, arch)),
+            project=project,
+            cache=cache,
+            failpoints=not no_failpoints,
+            arms=tuple(name for name in arms.split(",") if name),
+        )
+        options = Options(trials, confidence, seed, cold_boot)
+        with watcher:
+            folder = asyncio.run(start_campaign(request, options, results, watcher))
+    return _finish(console, folder, as_json)
+
+
+def _finish(console: Console, folder: CampaignFolder, as_json: bool) -> int:
+    summary = folder.summary()
+    print_summary(console, summary, str(folder.path))
+    if as_json:
+        click.echo(json.dumps(summary, indent=2))
+    return _CLAIM_CODES[summary["claim"]]
+
+
+def _guest_name(project: Path, guests: list[str], guest: str | None, arch: str | None) -> str:
+    if guest is not None:
+        return guest
+    if arch is None:
+        return guests[0]
+    for name in guests:
+        if load_guest(project, name).model.arch == arch:
+            return name
+    raise UsageError(f"the target has no guest of the architecture {arch}; it has: {guests}")
+
+
+@cli.command(name="list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
+def list_(as_json: bool) -> int:
+    """Show targets, guests and kernels, and whether this host can run them."""
+    rows = list_targets(project_folder())
+    if as_json:
+        click.echo(json.dumps([asdict(row) for row in rows], indent=2))
+        return ExitCode.HOLDS
+    table = Table("target", "guest", "kernels", "runs here", box=None)
+    for row in rows:
+        kernels = "\n".join(f"{kind}: {name}" for kind, name in row.kernels.items())
+        table.add_row(row.target, row.guest, kernels, row.why_not or "yes")
+    Console().print(table)
+    return ExitCode.HOLDS
+
+
+@cli.command()
+def doctor() -> int:
+    """Say what this host can run, what is missing, and the command that mends it."""
+    console = Console()
+    findings = examine_host(project_folder())
+    for finding in findings:
+        mark = "ok     " if finding.ok else "missing"
+        console.print(f"{mark} {finding.what}: {finding.found}", highlight=False, soft_wrap=True)
+        if not finding.ok and finding.mend:
+            console.print(f"        mend it with: {finding.mend}", highlight=False, soft_wrap=True)
+    return ExitCode.HOLDS if all(f.ok or f.optional for f in findings) else ExitCode.INFRASTRUCTURE
+
+
+@cli.command()
+@click.argument("guest", default="linux-x86_64")
+@click.option("--target", default=DEFAULT_TARGET, help="Target whose kernels and files to use.")
+@click.option("--kernel", default="buggy", help="Which of the target's kernels to boot.")
+@click.argument("command", nargs=-1)
+def shell(guest: str, target: str, kernel: str, command: tuple[str, ...]) -> int:
+    """Boot GUEST and give a prompt in it, or run COMMAND there and end with its status."""
+    project = project_folder()
+    request = Request(
+        load_target(project, target), load_guest(project, guest), project, cache_folder()
+    )
+    return asyncio.run(run_shell(request, kernel, " ".join(command), Console(stderr=True)))
+
+
+@cli.command()
+@click.argument("trial", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print the new trial's record on stdout.")
+def replay(trial: Path, as_json: bool) -> int:
+    """Run a recorded TRIAL (results/<campaign>/trials/<arm>-<NNNN>) again, seed and all."""
+    console = Console(stderr=True)
+    watcher = TerminalWatcher(console)
+    with watcher:
+        outcome = asyncio.run(replay_trial(trial, project_folder(), cache_folder(), watcher))
+    console.print(
+        f"then: {outcome.before}; now: {outcome.record.verdict} ({outcome.record.reason})",
+        highlight=False, soft_wrap=True,
+    )  # fmt: skip
+    console.print(f"evidence: {outcome.folder}", highlight=False, soft_wrap=True)
+    if as_json:
+        click.echo(json.dumps(outcome.as_json(), indent=2))
+    return ExitCode.HOLDS if outcome.same else ExitCode.FAILS
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Entry point of the console script."""
+    # without a terminal a campaign is ended by SIGTERM, and must clean up as with Ctrl-C
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    sys.exit(_run(arguments))
+
+
+def _run(arguments: list[str] | None) -> int:
+    try:
+        return int(cli.main(arguments, standalone_mode=False) or ExitCode.HOLDS)
+    except (KeyboardInterrupt, asyncio.CancelledError, click.Abort):
+        _complain("interrupted; what was recorded is safe: go on with --resume")
+        return ExitCode.INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return ExitCode.USAGE
+    except HarnessError as error:
+        _complain(str(error))
+        return error.exit_code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.INFRASTRUCTURE
+    except OSError as error:
+        _complain(str(InfrastructureError(f"{error.filename or 'the host'}: {error.strerror}")))
+        return ExitCode.INFRASTRUCTURE
+
+
+def _complain(message: str) -> None:
+    click.echo(f"harness: {message}", err=True)

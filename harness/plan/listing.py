@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Every target on every guest it names, and whether this host can run it."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.plan.load import guest_names, load_guest, load_target, target_names
+from harness.plan.models import GuestModel, KernelRecipe
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One target on one guest; `why_not` is None where this host can run it."""
+
+    target: str
+    title: str
+    guest: str
+    kernels: dict[str, str]
+    arms: list[str]
+    why_not: str | None
+
+
+def list_targets(project: Path) -> list[Listed]:
+    """All combinations, by name. Raises ConfigurationError for a file that is not valid."""
+    guests = {name: load_guest(project, name).model for name in guest_names(project)}
+    rows = []
+    for name in target_names(project):
+        model = load_target(project, name).model
+        for guest in model.guests:
+            rows.append(
+                Listed(
+                    target=name,
+                    title=model.title,
+                    guest=guest,
+                    kernels={
+                        kernel: _described(recipes[guest])
+                        for kernel, recipes in model.kernels.items()
+                    },
+                    arms=[arm.name for arm in model.arm],
+                    why_not=_why_not(guests.get(guest)),
+                )
+            )
+    return rows
+
+
+def _described(recipe: KernelRecipe) -> str:
+    if recipe.package is not None:
+        return f"{recipe.package} ({recipe.suite})"
+    return f"{recipe.source.package} from source" if recipe.source else "nothing"
+
+
+def _why_not(guest: GuestModel | None) -> str | None:
+    if guest is None:
+        return "no such guest config"
+    if shutil.which(guest.machine.qemu) is None:
+        return f"{guest.machine.qemu} is not installed"
+    return None

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A recorded trial run again: the same kernel, arm, seed and start."""
+
+import json
+from contextlib import AsyncExitStack
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from harness.errors import UsageError
+from harness.plan.load import load_guest, load_target
+from harness.trials.campaign import Snapshots
+from harness.trials.events import Watcher
+from harness.trials.prepare import Request, prepare_arms
+from harness.trials.record import CampaignFolder
+from harness.trials.trial import TrialRecord, run_trial
+
+
+@dataclass(frozen=True)
+class Replay:
+    """The verdict of before, and the new trial."""
+
+    before: str
+    record: TrialRecord
+    folder: Path
+
+    @property
+    def same(self) -> bool:
+        """Whether the verdict is the same; races need not be."""
+        return self.before == self.record.verdict
+
+    def as_json(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {"before": self.before, "same": self.same, "folder": str(self.folder)} | asdict(
+            self.record
+        )
+
+
+async def replay_trial(trial: Path, project: Path, cache: Path, watcher: Watcher) -> Replay:
+    """Runs the trial in a new folder under the campaign's `replays/`. Raises HarnessError."""
+    try:
+        before = json.loads((trial / "trial.json").read_bytes())
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{trial} is no trial's folder: {error}") from error
+    campaign = CampaignFolder(trial.resolve().parent.parent)
+    plan = campaign.plan()
+    request = Request(
+        target=load_target(project, plan["target"]),
+        guest=load_guest(project, plan["guest"]),
+        project=project,
+        cache=cache,
+        failpoints=plan["with_failpoints"],
+        arms=(before["arm"],),
+    )
+    arm = next(arm for arm in await prepare_arms(request, watcher.say) if arm.name == before["arm"])
+    if arm.kernel.identity != plan["arms"][arm.name]["kernel_identity"]:
+        watcher.say(f"note: the kernel is another one than then: {arm.kernel.label}")
+    folder = _new_folder(campaign.path / "replays", trial.resolve().name)
+    async with AsyncExitStack() as stack:
+        if before["start"] == "snapshot":
+            arm = replace(arm, snapshot=await Snapshots(stack, campaign, watcher).of(arm))
+        watcher.say(f"replaying {trial.name} with seed {before['seed']}")
+        record = await run_trial(arm, before["number"], before["block"], before["seed"], folder)
+    (folder / "trial.json").write_text(json.dumps(asdict(record), indent=2) + "\n")
+    return Replay(before["verdict"], record, folder)
+
+
+def _new_folder(parent: Path, name: str) -> Path:
+    parent.mkdir(exist_ok=True)
+    number = 1
+    while (folder := parent / f"{name}-{number}").exists():
+        number += 1
+    folder.mkdir()
+    return folder

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A prompt in a guest for a person, or one command there."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+import termios
+import tty
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+
+from harness.console.channel import RemoteCommand
+from harness.console.frames import MAX_PAYLOAD
+from harness.errors import UsageError
+from harness.qemu.guest import GuestFiles, RunningGuest, started_guest
+from harness.trials.prepare import Request, prepare_kernel
+
+
+async def run_shell(request: Request, kernel: str, command: str, console: Console) -> int:
+    """Boots the target's kernel and serves a prompt, or runs `command`; its exit status.
+
+    Raises UsageError for an unknown kernel, HarnessError as a boot does.
+    """
+    if kernel not in request.target.model.kernels:
+        raise UsageError(
+            f"the target {request.target.name} has no kernel {kernel!r}; it has: "
+            + ", ".join(request.target.model.kernels)
+        )
+
+    def say(text: str) -> None:
+        console.print(text, highlight=False, soft_wrap=True)
+
+    ready = prepare_kernel(request, kernel, say)
+    with tempfile.TemporaryDirectory(prefix="harness-shell-") as folder:
+        say(f"booting {ready.kernel.label}")
+        async with started_guest(ready.plan, GuestFiles.within(Path(folder))) as guest:
+            for step in ready.setup:
+                await guest.channel.check(step)
+            if command:
+                return await _run_command(guest, command)
+            say("the guest is ready; leave it with exit or Ctrl-D")
+            return await _serve_prompt(guest)
+
+
+async def _run_command(guest: RunningGuest, command: str) -> int:
+    running = await guest.channel.start(command)
+    async for data in running.output():
+        sys.stdout.buffer.write(data)
+        sys.stdout.flush()
+    return running.status or 0
+
+
+async def _serve_prompt(guest: RunningGuest) -> int:
+    running = await guest.channel.start("exec sh -i", terminal=True)
+    size = shutil.get_terminal_size()
+    await running.resize(size.lines, size.columns)
+    loop = asyncio.get_running_loop()
+    typed: asyncio.Queue[bytes] = asyncio.Queue()
+    keyboard = sys.stdin.fileno()
+    with _raw_terminal(keyboard):
+        loop.add_reader(keyboard, lambda: typed.put_nowait(os.read(keyboard, MAX_PAYLOAD)))
+        typing = asyncio.create_task(_type(running, typed))
+        try:
+            async for data in running.output():
+                # a person's own shell in their own guest: its escape sequences are wanted
+                sys.stdout.buffer.write(data)
+                sys.stdout.flush()
+        finally:
+            loop.remove_reader(keyboard)
+            typing.cancel()
+            await asyncio.gather(typing, return_exceptions=True)
+    return running.status or 0
+
+
+async def _type(running: RemoteCommand, typed: "asyncio.Queue[bytes]") -> None:
+    while data := await typed.get():
+        await running.write(data)
+    await running.write(b"\x04")  # the keyboard's end of file, as Ctrl-D
+
+
+@contextlib.contextmanager
+def _raw_terminal(keyboard: int) -> Iterator[None]:
+    if not os.isatty(keyboard):
+        yield
+        return
+    before = termios.tcgetattr(keyboard)
+    tty.setraw(keyboard)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(keyboard, termios.TCSADRAIN, before)

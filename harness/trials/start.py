@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Starting a campaign, or going on with one: from the user's request to its summary."""
+
+import hashlib
+import json
+import platform
+import secrets
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import harness
+from harness.errors import ConfigurationError
+from harness.failpoints.external import places_as_json
+from harness.plan.load import Target, load_guest, load_target
+from harness.qemu.process import qemu_version
+from harness.stats.sequential import StopRule
+from harness.trials.arm import PreparedArm
+from harness.trials.campaign import CampaignRules, run_campaign
+from harness.trials.events import Watcher
+from harness.trials.prepare import Request, prepare_arms
+from harness.trials.record import CampaignFolder, create_campaign
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user may choose beside target and guest; None leaves it to the target."""
+
+    trials: int | None = None
+    """Exactly so many counted trials per arm, without early stop."""
+    confidence: float | None = None
+    seed: int | None = None
+    cold_boot: bool = False
+
+
+async def start_campaign(
+    request: Request, options: Options, results: Path, watcher: Watcher
+) -> CampaignFolder:
+    """Prepares and runs a new campaign; its folder has the summary. Raises HarnessError."""
+    budget = request.target.model.budget
+    plan: dict[str, Any] = {
+        "target": request.target.name,
+        "guest": request.guest.name,
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "seed": options.seed if options.seed is not None else secrets.randbits(32),
+        "confidence": options.confidence or budget.confidence,
+        "trials": options.trials or budget.trials,
+        "every_trial": options.trials is not None,
+        "with_failpoints": request.failpoints,
+        "chosen_arms": list(request.arms),
+        "snapshots": request.guest.model.boot.snapshot and not options.cold_boot,
+        "inputs": _inputs_hash(request),
+    }
+    rules = _rules(plan, request.target)
+    arms = await prepare_arms(request, watcher.say)
+    plan |= _prepared_plan(request, arms)
+    folder = create_campaign(results, f"{request.target.name}-{request.guest.name}", plan)
+    await run_campaign(folder, arms, rules, watcher)
+    return folder
+
+
+async def resume_campaign(
+    folder: CampaignFolder, project: Path, cache: Path, watcher: Watcher
+) -> None:
+    """Goes on with a campaign under the plan it was started with; a finished one stays as it is.
+
+    Raises ConfigurationError where target, guest config or workload have changed since, because
+    old and new trials would then not be of one kind.
+    """
+    if folder.is_complete():
+        return
+    plan = folder.plan()
+    request = Request(
+        target=load_target(project, plan["target"]),
+        guest=load_guest(project, plan["guest"]),
+        project=project,
+        cache=cache,
+        failpoints=plan["with_failpoints"],
+        arms=tuple(plan["chosen_arms"]),
+    )
+    if _inputs_hash(request) != plan["inputs"]:
+        raise ConfigurationError(
+            f"{request.target.file}, {request.guest.file} or the workload has changed since "
+            f"{folder.name} was started: start a new campaign, or put the files back"
+        )
+    arms = await prepare_arms(request, watcher.say)
+    for arm in arms:
+        if arm.kernel.identity != plan["arms"][arm.name]["kernel_identity"]:
+            raise ConfigurationError(
+                f"the arm {arm.name} would now run {arm.kernel.label}, another kernel than "
+                f"{folder.name} was started with: start a new campaign"
+            )
+    await run_campaign(folder, arms, _rules(plan, request.target), watcher)
+
+
+def _rules(plan: dict[str, Any], target: Target) -> CampaignRules:
+    budget = target.model.budget
+    return CampaignRules(
+        seed=plan["seed"],
+        stop=StopRule(
+            confidence=plan["confidence"],
+            budget=plan["trials"],
+            minimum_trials=1 if plan["every_trial"] else budget.minimum_trials,
+            every_trial=plan["every_trial"],
+        ),
+        voids=budget.voids,
+        use_snapshots=plan["snapshots"],
+    )
+
+
+def _prepared_plan(request: Request, arms: list[PreparedArm]) -> dict[str, Any]:
+    machine = arms[0].plan.machine
+    model = request.target.model
+    used = {name for arm in model.arm for name in arm.use} if request.failpoints else set()
+    return {
+        "accelerator": machine.accelerator.partition(",")[0],
+        "arms": {arm.name: _arm_plan(arm) for arm in arms},
+        "failpoints": {
+            rule.name: rule.model_dump(exclude_none=True)
+            for rule in model.rules
+            if rule.name in used
+        },
+        "versions": {
+            "harness": harness.__version__,
+            "qemu": qemu_version(machine.binary),
+            "python": platform.python_version(),
+            "host": platform.platform(),
+        },
+    }
+
+
+def _arm_plan(arm: PreparedArm) -> dict[str, Any]:
+    return {
+        "kernel": arm.kernel.label,
+        "kernel_identity": arm.kernel.identity,
+        "expect": arm.expect,
+        "workload_args": arm.workload_args,
+        "rules": [rule.name for rule in arm.failpoints.plan.rules] if arm.failpoints else [],
+        "places": places_as_json(arm.failpoints) if arm.failpoints else {},
+    }
+
+
+def _inputs_hash(request: Request) -> str:
+    """One hash over what decides what the trials do, beside the kernels."""
+    workloads = request.project / "workloads"
+    digest = hashlib.sha256(
+        json.dumps(
+            [request.target.model.model_dump(), request.guest.model.model_dump()], sort_keys=True
+        ).encode()
+    )
+    for file in (workloads / request.target.model.workload.program, *sorted(workloads.glob("*.h"))):
+        digest.update(file.read_bytes() if file.exists() else b"")
+    return digest.hexdigest()
