@@ -13,12 +13,15 @@ from elftools.elf.elffile import ELFFile
 from harness.errors import ConfigurationError
 
 # A distribution's vmlinux has ten million entries and the search only serves an error message.
-_MOST_ENTRIES = 400_000
+_MOST_ENTRIES = 150_000
 
 
 @dataclass(frozen=True)
 class _Row:
-    """One row of a line program: code at `address` belongs to `line` of `path`."""
+    """One row of a line program: code at `address` belongs to `line` of `path`.
+
+    Without a path it stands for code of other files.
+    """
 
     path: str
     line: int
@@ -48,7 +51,8 @@ class LineTable:
             has_dwarf = elf.has_dwarf_info() and (
                 elf.get_section_by_name(".debug_line") or elf.get_section_by_name(".zdebug_line")
             )
-            dwarf = elf.get_dwarf_info() if has_dwarf else None
+            # An executable is relocated, though a vmlinux keeps its relocations (--emit-relocs).
+            dwarf = elf.get_dwarf_info(relocate_dwarf_sections=False) if has_dwarf else None
         except ELFError as error:
             raise ConfigurationError(f"{source}: not a readable ELF file: {error}") from error
         if dwarf is None:
@@ -68,14 +72,14 @@ class LineTable:
         before: _Row | None = None
         for row in rows:
             goes_on = before is not None and before.line == line
-            if row.line == line and row.is_statement and not goes_on:
+            if row.path and row.line == line and row.is_statement and not goes_on:
                 starts.add(row.address)
             before = row
         return tuple(sorted(starts))
 
     def why_no_code(self, file: str, line: int) -> str:
         """For an error message: which lines near one have code."""
-        lines = sorted({row.line for row in self._rows(file) if row.is_statement})
+        lines = sorted({r.line for r in self._rows(file) if r.path and r.is_statement})
         below = [n for n in lines if n < line][-2:]
         above = [n for n in lines if n > line][:2]
         near = ", ".join(str(n) for n in (*below, *above))
@@ -84,13 +88,15 @@ class LineTable:
             f"version of the file); nearest lines with code: {near or 'none'}"
         )
 
-    def functions_inlining(self, name: str) -> tuple[str, ...]:
-        """Functions into which a function was inlined; for error messages, so the search ends
-        after a bounded number of entries and can miss some.
+    def functions_inlining(self, name: str, near: int | None = None) -> tuple[str, ...]:
+        """Functions into which a function was inlined, for error messages.
+
+        The search ends after a bounded number of entries and can miss some; the compilation unit
+        of the code at address `near` comes first.
         """
         found: dict[str, None] = {}
         budget = _MOST_ENTRIES
-        for unit in self._dwarf.iter_CUs():
+        for unit in self._units_with_string(name, near):
             inlined: dict[int, list[str]] = {}
             for origin, holder, used in _inlined_calls(unit):
                 budget -= used
@@ -103,6 +109,37 @@ class LineTable:
                 break
         return tuple(found)
 
+    def _units_with_string(self, text: str, near: int | None = None) -> list[Any]:
+        """The units that refer to a string (whole, or the end of a path), found by its bytes.
+
+        Reading each unit's first entry takes pyelftools 12 s for a distribution's vmlinux; looking
+        for the four bytes of a string's offset takes a moment, and a chance match does no harm.
+        """
+        info = self._dwarf.debug_info_sec.stream.getvalue()
+        needles = [text.encode() + b"\0"]  # DW_FORM_string
+        for section in (self._dwarf.debug_str_sec, self._dwarf.debug_line_str_sec):
+            if section is not None:
+                offsets = _string_offsets(section.stream.getvalue(), text.encode())
+                needles += [offset.to_bytes(4, "little") for offset in offsets]
+        places = sorted({at for needle in needles for at in _occurrences(info, needle)})
+        units: dict[int, Any] = {}
+        nearest = self._unit_at(near) if near is not None else None
+        if nearest is not None:
+            units[nearest.cu_offset] = nearest
+        end = 0
+        for at in places:
+            if at < end:
+                continue
+            unit = self._dwarf.get_CU_containing(at)
+            end = unit.cu_offset + unit.size
+            units.setdefault(unit.cu_offset, unit)
+        return list(units.values())
+
+    def _unit_at(self, address: int) -> Any:
+        ranges = self._dwarf.get_aranges()
+        offset = ranges.cu_offset_at_addr(address) if ranges is not None else None
+        return None if offset is None else self._dwarf.get_CU_at(offset)
+
     def _rows(self, file: str) -> tuple[_Row, ...]:
         if file not in self._rows_of_file:
             self._rows_of_file[file] = self._read_rows(file)
@@ -110,18 +147,18 @@ class LineTable:
 
     def _read_rows(self, file: str) -> tuple[_Row, ...]:
         wanted = PurePosixPath(file).parts
-        units = list(self._dwarf.iter_CUs())
         # A C file's code is in its own unit; only a header's is in many.
-        own = [unit for unit in units if _ends_with(_unit_name(unit), wanted)]
+        named = self._units_with_string(wanted[-1]) if wanted else []
+        own = [unit for unit in named if _ends_with(_unit_name(unit), wanted)]
         rows = [
             row
-            for unit in own or units
-            for row in _line_rows(self._dwarf, unit)
-            if _ends_with(row.path, wanted)
+            for unit in own or self._dwarf.iter_CUs()
+            for row in _line_rows(self._dwarf, unit, wanted)
+            if _ends_with(row.path, wanted) or not row.path
         ]
-        paths = sorted({row.path for row in rows})
-        if not rows:
-            names = sorted({PurePosixPath(_unit_name(unit)).name for unit in units})
+        paths = sorted({row.path for row in rows} - {""})
+        if not paths:
+            names = sorted({PurePosixPath(_unit_name(u)).name for u in self._dwarf.iter_CUs()})
             near = [n for n in names if n[:3] == wanted[-1][:3]][:5] if wanted else []
             hint = f"; files with a similar name: {', '.join(near)}" if near else ""
             raise ConfigurationError(f"{self.source}: no code comes from a file {file}{hint}")
@@ -158,22 +195,45 @@ def _ends_with(path: str, wanted: tuple[str, ...]) -> bool:
     return bool(wanted) and PurePosixPath(path).parts[-len(wanted) :] == wanted
 
 
-def _line_rows(dwarf: Any, unit: Any) -> Iterator[_Row]:
+def _occurrences(data: bytes, wanted: bytes) -> Iterator[int]:
+    at = data.find(wanted)
+    while at >= 0:
+        yield at
+        at = data.find(wanted, at + 1)
+
+
+def _string_offsets(strings: bytes, end: bytes) -> Iterator[int]:
+    """Where the zero-ended strings start that are `end` or a path that ends so."""
+    for at in _occurrences(strings, end + b"\0"):
+        before = strings[at - 1 : at]
+        if before in (b"", b"\0", b"/"):
+            yield strings.rfind(b"\0", 0, at) + 1
+        if before not in (b"", b"\0"):
+            yield at  # linkers merge a string with another's end
+
+
+def _line_rows(dwarf: Any, unit: Any, wanted: tuple[str, ...]) -> Iterator[_Row]:
+    """The rows of a unit that are of the wanted file, and for those between one without a path."""
     try:
         program = dwarf.line_program_for_CU(unit)
     except (DWARFError, ELFError):
         return
     if program is None:
         return
-    paths = _file_paths(program)
+    paths = {n: p for n, p in _file_paths(program).items() if _ends_with(p, wanted)}
+    if not paths:
+        return
+    in_other_file = False
     for entry in program.get_entries():
         state = entry.state
         if state is None:
             continue
-        if state.end_sequence:
+        path = None if state.end_sequence else paths.get(state.file)
+        if path is not None:
+            yield _Row(path, state.line, state.address, bool(state.is_stmt))
+        elif not in_other_file:
             yield _Row("", 0, state.address, False)
-        else:
-            yield _Row(paths.get(state.file, ""), state.line, state.address, bool(state.is_stmt))
+        in_other_file = path is None
 
 
 def _file_paths(program: Any) -> dict[int, str]:

@@ -43,14 +43,17 @@ class ResolvedPlace:
     """A place with its virtual addresses, lowest first within the function and its cold parts.
 
     `offsets` are the addresses' distances in bytes from `function`'s symbol (negative if a cold
-    part lies below). `symbol_file` is where the symbols came from. `disassembly` is a few lines of
-    text around each address; `notes` is what a user should know about this place.
+    part lies below); `positions` are the addresses as the nearest symbol and offset, as kernels
+    print them. `function` is the first address's. `symbol_file` is where the symbols came from.
+    `disassembly` is a few lines of text around each address; `notes` is what a user should know
+    about this place.
     """
 
     place: Place
     addresses: tuple[int, ...]
     function: str
     offsets: tuple[int, ...]
+    positions: tuple[str, ...]
     symbol_file: str
     disassembly: tuple[str, ...]
     notes: tuple[str, ...] = ()
@@ -88,7 +91,7 @@ class _Function:
         for symbol, part in self.parts:
             if part and part[0].address <= address < part[-1].end:
                 return f"{symbol.name}+{address - symbol.address:#x}"
-        return f"{address:#x}"
+        return f"{self.symbol.name}+{address - self.symbol.address:#x}"
 
 
 def resolve(
@@ -174,10 +177,10 @@ def _symbol_of(context: _Context, place: FunctionPlace) -> Symbol:
     raise context.error(f"{context.symbols.source} has none of {', '.join(names)}{hint}")
 
 
-def _inlined_hint(context: _Context, name: str) -> str:
+def _inlined_hint(context: _Context, name: str, near: int | None = None) -> str:
     if context.dwarf is None:
         return ""
-    into = context.dwarf.functions_inlining(name)
+    into = context.dwarf.functions_inlining(name, near)
     if not into:
         return ""
     more = f" and {len(into) - _MANY} more" if len(into) > _MANY else ""
@@ -380,7 +383,8 @@ def _why_no_call(
         near = context.symbols.nearest(callee)
         hint = f" (nearest: {', '.join(near)})" if near else ""
         why = f"there is no function {callee}{hint}, so it is inlined or the name is wrong"
-    return f"{why}{_inlined_hint(context, callee)}; {name} calls: {listing or 'nothing'}"
+    why += _inlined_hint(context, callee, function.symbol.address)
+    return f"{why}; {name} calls: {listing or 'nothing'}"
 
 
 def _tail_jumps(function: _Function) -> list[Instruction]:
@@ -438,10 +442,12 @@ def _resolved(
     notes: tuple[str, ...] = (),
 ) -> ResolvedPlace:
     lines: list[str] = []
+    positions: list[str] = []
     for address in addresses:
         holder = function
         if function.parts and not function.holds(address):
             holder = _function_holding(context, address)
+        positions.append(holder.shown(address))
         block = _around(context, holder, address)
         if block and lines:
             lines.append("")
@@ -451,6 +457,7 @@ def _resolved(
         addresses=tuple(addresses),
         function=function.symbol.name,
         offsets=tuple(address - function.symbol.address for address in addresses),
+        positions=tuple(positions),
         symbol_file=context.symbols.source,
         disassembly=tuple(lines),
         notes=notes,

@@ -12,18 +12,13 @@ def render(resolved: ResolvedPlace, name: str = "") -> str:
     """
     label = f"{name}: " if name else ""
     lines = [f"{label}{resolved.place}  (symbols: {resolved.symbol_file})"]
-    for address, offset in zip(resolved.addresses, resolved.offsets, strict=True):
-        lines.append(f"  {address:#018x}  {position_text(resolved.function, offset)}")
+    for address, position in zip(resolved.addresses, resolved.positions, strict=True):
+        lines.append(f"  {address:#018x}  {position}")
     lines += [f"  note: {note}" for note in resolved.notes]
     if resolved.disassembly:
         lines.append("")
         lines += [f"    {line}".rstrip() for line in resolved.disassembly]
     return "".join(_printable(line) + "\n" for line in lines)
-
-
-def position_text(function: str, offset: int) -> str:
-    """A function and an offset in bytes as a kernel prints them; below the symbol with a minus."""
-    return f"{function}{'-' if offset < 0 else '+'}{abs(offset):#x}"
 
 
 def _printable(line: str) -> str:

@@ -125,6 +125,21 @@ def test_inlined_function_is_told_with_where_it_went(program: bytes) -> None:
         find(program, "swapin:after(twice)")
 
 
+def test_line_of_an_included_file_is_not_taken_for_the_file_s_own(folder: Path) -> None:
+    (folder / "header.h").write_text(
+        "static inline __attribute__((always_inline)) int add(int n)\n{\n        return n + 1;\n}\n"
+    )
+    (folder / "user.c").write_text(
+        '#include "header.h"\nvolatile int x;\nvoid user(void)\n{\n        x = add(x);\n}\n'
+    )
+    program = build(folder, "-static", "-no-pie", "-g", "user.c")
+    table = SymbolTable.from_elf(program)
+    assert table.function_at(find(program, "header.h:3").addresses[0])[0] == "user"
+    assert find(program, "user.c:5").function == "user"
+    with pytest.raises(ConfigurationError, match="no code for that line"):
+        find(program, "user.c:2")
+
+
 def test_line_without_code_names_its_neighbours(program: bytes) -> None:
     with pytest.raises(ConfigurationError, match=r"nearest lines with code: [23], 4"):
         find(program, "swap.c:1")

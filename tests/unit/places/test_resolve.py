@@ -95,6 +95,7 @@ def test_call_in_the_cold_part_is_found(arch: str) -> None:
     found = find(program, "swapin:after(warn)")
     assert found.addresses == (program.at["swapin.cold"][1],)
     assert found.function == "swapin"
+    assert found.positions == (f"swapin.cold+{call('warn').size(arch):#x}",)
 
 
 @every_arch

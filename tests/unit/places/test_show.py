@@ -2,7 +2,7 @@
 """Tests of places shown as text."""
 
 from harness.places.resolve import ResolvedPlace
-from harness.places.show import position_text, render
+from harness.places.show import render
 from harness.places.syntax import parse_place
 
 
@@ -11,8 +11,9 @@ def test_each_address_and_note_has_a_line_and_nothing_unprintable_passes() -> No
         ResolvedPlace(
             place=parse_place("f:return"),
             addresses=(0xFFFFFFFF81000010, 0xFFFFFFFF80FFFFF0),
-            function="f\x1b[31m",
+            function="f",
             offsets=(0x10, -0x10),
+            positions=("f\x1b[31m+0x10", "f.cold+0x0"),
             symbol_file="kallsyms",
             disassembly=("=> ffffffff81000010  f+0x10  ret", "", "   x"),
             notes=("something to know",),
@@ -21,15 +22,10 @@ def test_each_address_and_note_has_a_line_and_nothing_unprintable_passes() -> No
     assert shown == (
         "f:return  (symbols: kallsyms)\n"
         "  0xffffffff81000010  f\N{REPLACEMENT CHARACTER}[31m+0x10\n"
-        "  0xffffffff80fffff0  f\N{REPLACEMENT CHARACTER}[31m-0x10\n"
+        "  0xffffffff80fffff0  f.cold+0x0\n"
         "  note: something to know\n"
         "\n"
         "    => ffffffff81000010  f+0x10  ret\n"
         "\n"
         "       x\n"
     )
-
-
-def test_position_is_written_as_kernels_do() -> None:
-    assert position_text("do_swap_page", 0x496) == "do_swap_page+0x496"
-    assert position_text("f", 0) == "f+0x0"
