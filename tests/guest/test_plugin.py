@@ -465,6 +465,26 @@ def test_new_addresses_in_an_idle_guest(start: Start) -> None:
     assert [event.outcome for event in bench.block.drain()] == [Outcome.DELAYED] * 5
 
 
+def test_a_plan_without_points_does_not_watch_translations(
+    kernel: Path, plugin: Path, tmp_path: Path
+) -> None:
+    address = point_addresses(kernel)["probe"]
+    with (
+        ControlBlock.create(tmp_path / "control", PluginPlan(())) as block,
+        BareGuest(kernel, block.qemu_arguments(plugin), tmp_path) as guest,
+    ):
+        guest.run("a", 10)
+        assert block.statistics().blocks_translated == 0
+        plan = PluginPlan((Point("probe", (address,)),))
+        block.replace(plan, nudge=lambda: guest.qmp("stop", "cont") and None)
+        guest.run("a", 10)
+        assert block.statistics().points["probe"].hits == 10
+        block.replace(PluginPlan(()), nudge=lambda: guest.qmp("stop", "cont") and None)
+        translated = block.statistics().blocks_translated
+        guest.run("d", 10)
+        assert block.statistics().blocks_translated == translated > 0
+
+
 def test_new_addresses_in_a_spinning_guest_need_a_nudge(start: Start) -> None:
     bench = start()
     bench.guest.send("s")

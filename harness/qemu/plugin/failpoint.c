@@ -775,8 +775,11 @@ static void register_callbacks(void)
 	any_function qemus = qemu_plugin_register_atexit_cb;
 	register_7 register_with_data = (register_7)qemus; /* in every version */
 
-	call(qemu_plugin_register_vcpu_tb_trans_cb, (any_function)translate_1,
-	     (any_function)translate_7);
+	/* Asking to see translations makes QEMU's translator a tenth slower, whatever is done with
+	 * them: a plan without places costs nothing. */
+	if (site_count > 0 || !plan_is_active())
+		call(qemu_plugin_register_vcpu_tb_trans_cb, (any_function)translate_1,
+		     (any_function)translate_7);
 	call(qemu_plugin_register_vcpu_idle_cb, idle_1, idle_7);
 	call(qemu_plugin_register_vcpu_resume_cb, idle_1, idle_7);
 	register_with_data(plugin_id, at_exit, NULL);
