@@ -82,20 +82,18 @@ HOOK = Mechanism(
 
 TCG_PLUGIN = Mechanism(
     name="TCG plugin",
-    actions=frozenset({Action.OFF, Action.SLEEP, Action.DELAY, Action.PAUSE, Action.PRINT}),
-    modifiers=frozenset({Modifier.PERCENTAGE, Modifier.FRACTION, Modifier.COUNT, Modifier.VCPU}),
+    actions=frozenset(Action) - {Action.RETURN, Action.PANIC, Action.BREAK},
+    modifiers=frozenset(Modifier) - {Modifier.PID},
     why_not=MappingProxyType(
         {
             Action.RETURN: "it can hold a virtual CPU but not change its registers; use the gdb "
             "mechanism or the hook",
             Action.PANIC: "it cannot call into the guest's kernel; use the hook",
             Action.BREAK: "it cannot enter a debugger; use the gdb mechanism",
-            Action.YIELD: "it cannot call the guest's scheduler; use delay(us) or the hook",
             Modifier.PID: "it cannot see the current process; use [vcpu N] and pin the thread",
-            Modifier.CHAIN: "it carries out one term for a place; use one term, or the gdb "
-            "mechanism",
         }
     ),
+    max_terms=16,  # the plugin's control block, CB_MAX_TERMS
 )
 
 GDB = Mechanism(
