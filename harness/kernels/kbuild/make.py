@@ -24,6 +24,10 @@ _POLL_SECONDS = 0.1
 _PATIENCE_SECONDS = 5.0
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True)
+# A signal to make alone stops no compiler that make's shells have started, and a killed harness can
+# send but one (prctl(2), PR_SET_PDEATHSIG): its receiver passes it on to the whole group.
+_GUARD = 'trap \'trap "" TERM; kill -TERM 0; wait; exit 143\' TERM; "$@" & wait $!'
+_KILLED = {-signal.SIGKILL, 128 + signal.SIGKILL}
 _STEP = re.compile(r"^  ([A-Z][A-Z0-9_ ]*?)\s+(?:\[M\]\s+)?(\S+)$")
 _OBJECT_STEPS = {"CC", "AS", "HOSTCC", "LD"}
 _FIRST_ERRORS = (
@@ -81,7 +85,7 @@ class Make:
         finally:
             _end_group(process)
             # ended in any other way, make has removed what was half written
-            if process.returncode != -signal.SIGKILL:
+            if process.returncode not in _KILLED:
                 self.folder.make_ended()
         if status != 0:
             excerpt = first_error(log.read_text(encoding="utf-8", errors="replace"))
@@ -153,18 +157,15 @@ def _start(
 ) -> "subprocess.Popen[bytes]":
     parent = os.getpid()
     with log.open("wb") as output:
-        try:
-            return subprocess.Popen(
-                argv,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                preexec_fn=lambda: _end_with_parent(parent),
-            )
-        except FileNotFoundError as error:
-            raise InfrastructureError("make is not installed: apt-get install make") from error
+        return subprocess.Popen(
+            ["/bin/sh", "-c", _GUARD, "guard", *argv],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=lambda: _end_with_parent(parent),
+        )
 
 
 def _end_with_parent(parent: int) -> None:

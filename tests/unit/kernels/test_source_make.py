@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What a host lacks, and the first error in a build's output."""
+
+from pathlib import Path
+
+import pytest
+
+from harness.errors import InfrastructureError
+from harness.kernels.kbuild.architecture import architecture
+from harness.kernels.kbuild.make import build_environment, first_error
+from harness.kernels.kbuild.requirements import missing_packages, require_tools
+
+_COMPILATION = """\
+  CC      mm/filemap.o
+  CC      mm/memory.o
+/s/mm/memory.c: In function 'do_swap_page':
+/s/mm/memory.c:3298:9: error: 'pagee' undeclared (first use in this function)
+ 3298 |         pagee = NULL;
+      |         ^~~~~
+make[2]: *** [scripts/Makefile.build:286: mm/memory.o] Error 1
+make[1]: *** [/s/Makefile:1832: mm] Error 2
+  CC      fs/open.o
+/s/fs/open.c:1:2: error: the second error
+"""
+_LINK = """\
+  LD      .tmp_vmlinux.kallsyms1
+ld: mm/memory.o: in function `do_swap_page':
+memory.c:(.text+0x1f2): undefined reference to `nobody'
+make[1]: *** [/s/Makefile:1205: vmlinux] Error 1
+"""
+
+
+def test_the_first_error_comes_with_its_surroundings() -> None:
+    excerpt = first_error(_COMPILATION)
+    assert "In function 'do_swap_page'" in excerpt
+    assert "error: 'pagee' undeclared" in excerpt
+    assert "^~~~~" in excerpt
+    assert "mm/filemap.o" in excerpt
+
+
+def test_the_linkers_error_names_the_symbol() -> None:
+    assert "undefined reference to `nobody'" in first_error(_LINK)
+
+
+def test_without_a_known_error_the_end_is_shown() -> None:
+    log = "".join(f"  CC      file{number}.o\n" for number in range(100))
+    assert first_error(log).splitlines()[-1].strip() == "CC      file99.o"
+    assert len(first_error(log).splitlines()) == 15
+
+
+def test_a_silent_make() -> None:
+    assert "said nothing" in first_error("")
+
+
+def test_everything_that_is_missing_is_in_one_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(InfrastructureError) as caught:
+        require_tools("gcc-10", architecture("x86_64"))
+    first, command = str(caught.value).splitlines()
+    assert "flex (flex)" in first
+    assert "xz (xz-utils)" in first
+    assert command.split()[:2] == ["apt-get", "install"]
+    assert {"binutils", "bison", "gcc", "gcc-10", "make"} <= set(command.split()[2:])
+
+
+def test_headers_are_looked_for_with_the_compiler(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "gcc"
+    program.write_text("#!/bin/sh\nread -r line\ncase $line in *gelf*) exit 1;; esac\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    missing = missing_packages("gcc", architecture("x86_64"))
+    assert missing["gelf.h"] == "libelf-dev"
+    assert "openssl/opensslv.h" not in missing
+
+
+def test_little_of_the_users_environment_reaches_make(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("MAKEFLAGS", "ARCH", "KCFLAGS", "TARGET"):
+        monkeypatch.setenv(name, "anything")
+    monkeypatch.delenv("CCACHE_DIR", raising=False)
+    environment = build_environment(tmp_path, tmp_path / "slot")
+    assert {"MAKEFLAGS", "ARCH", "KCFLAGS", "TARGET"}.isdisjoint(environment)
+    assert environment["CCACHE_DIR"] == str(tmp_path / "ccache")
+    assert environment["CCACHE_BASEDIR"] == str(tmp_path / "slot")
