@@ -19,10 +19,12 @@ from harness.crashes.commands import crashes
 from harness.doctor import examine_host
 from harness.errors import ExitCode, HarnessError, InfrastructureError, UsageError
 from harness.paths import cache_folder, project_folder, results_folder
+from harness.places.show import render
 from harness.plan.listing import list_targets
 from harness.plan.load import load_guest, load_target
+from harness.progress import Say
 from harness.reports.terminal import TerminalWatcher, print_summary
-from harness.trials.prepare import Request
+from harness.trials.prepare import Request, find_places
 from harness.trials.record import CampaignFolder, find_campaign
 from harness.trials.replay import replay_trial
 from harness.trials.shell import run_shell
@@ -160,6 +162,34 @@ def shell(guest: str, target: str, kernel: str, command: tuple[str, ...]) -> int
         load_target(project, target), load_guest(project, guest), project, cache_folder()
     )
     return asyncio.run(run_shell(request, kernel, " ".join(command), Console(stderr=True)))
+
+
+@cli.command()
+@click.argument("target", default=DEFAULT_TARGET)
+@click.option("--guest", help="Guest config whose kernels to look in (default: the first).")
+@click.option("--kernel", "only", help="One of the target's kernels (default: all).")
+def places(target: str, guest: str | None, only: str | None) -> int:
+    """Show where each place of TARGET is in its kernels, with the code around it."""
+    project = project_folder()
+    loaded = load_target(project, target)
+    chosen = load_guest(project, guest or loaded.model.guests[0])
+    request = Request(loaded, chosen, project, cache_folder())
+    console = Console(stderr=True)
+    missing = False
+    for kernel in [only] if only else list(loaded.model.kernels):
+        click.echo(f"== kernel {kernel}")
+        found = asyncio.run(find_places(request, kernel, _say_to(console)))
+        for name, place in found:
+            missing |= isinstance(place, str)
+            click.echo(place if isinstance(place, str) else render(place, name))
+    return ExitCode.FAILS if missing else ExitCode.HOLDS
+
+
+def _say_to(console: Console) -> Say:
+    def say(text: str) -> None:
+        console.print(text, highlight=False, soft_wrap=True)
+
+    return say
 
 
 @cli.command()

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 
 from harness.errors import ConfigurationError
-from harness.failpoints.grammar import Action, Setting, Term, parse_setting
+from harness.failpoints.grammar import Action, Term, parse_setting
 from harness.places.image import KernelImage
 from harness.places.resolve import ResolvedPlace, resolve
 from harness.places.symbols import SymbolTable
@@ -105,9 +105,9 @@ def _plugin_rule(rule: FailpointModel | OrderModel) -> plugin.DelayRule | plugin
 
 
 def _delay_rule(failpoint: FailpointModel) -> plugin.DelayRule:
-    setting: Setting = parse_setting(failpoint.do)
-    terms = tuple(_term(term) for term in setting.reachable_terms)
-    return plugin.DelayRule(failpoint.name, failpoint.place, terms)
+    terms = tuple(_term(term) for term in parse_setting(failpoint.do).reachable_terms)
+    off = (plugin.Term(plugin.Action.OFF),)
+    return plugin.DelayRule(failpoint.name, failpoint.place, terms or off)
 
 
 _ACTIONS = {
@@ -121,12 +121,13 @@ _ACTIONS = {
 
 
 def _term(term: Term) -> plugin.Term:
-    hold = term.hold_seconds
-    if hold is not None and hold <= 0:
-        return plugin.Term(plugin.Action.OFF, vcpus=_one(term.vcpu))
+    microseconds = round((term.hold_seconds or 0) * 1e6)
+    action = _ACTIONS[term.action]
+    if action is plugin.Action.DELAY and microseconds == 0:
+        action = plugin.Action.OFF  # executed, so it ends the chain, but holds nobody
     return plugin.Term(
-        action=_ACTIONS[term.action],
-        duration_us=round((hold or 0) * 1e6),
+        action=action,
+        duration_us=microseconds,
         probability_ppm=term.ppm,
         count=term.count,
         vcpus=_one(term.vcpu),

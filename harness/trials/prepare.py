@@ -5,11 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import ConfigurationError, UsageError
-from harness.failpoints.external import ExternalFailpoints, KernelCode, resolve_failpoints
+from harness.failpoints.external import (
+    ExternalFailpoints,
+    KernelCode,
+    resolve_failpoints,
+    resolve_place,
+)
 from harness.kernels.acquire import acquire_kernel
 from harness.kernels.kernel import Kernel
 from harness.kernels.symbols import kernel_symbols, kernel_text
 from harness.kernels.toolchain import WORKLOAD_BASE, compile_static
+from harness.places.resolve import ResolvedPlace
 from harness.plan.load import Guest, Target
 from harness.plan.models import ArmModel
 from harness.progress import Say
@@ -123,6 +129,21 @@ def prepare_kernel(request: Request, name: str, say: Say) -> ReadyKernel:
     """One of the target's kernels, ready to boot, for a person. Raises HarnessError."""
     machine = _machine(request, needs_tcg=False, say=say)
     return _ready_kernel(request, name, machine, _workload(request), say)
+
+
+async def find_places(
+    request: Request, name: str, say: Say
+) -> list[tuple[str, ResolvedPlace | str]]:
+    """Every place of the target in one of its kernels, or why it is not there."""
+    ready = prepare_kernel(request, name, say)
+    code = await _kernel_code(request, ready, _workload(request), say)
+    found: list[tuple[str, ResolvedPlace | str]] = []
+    for place in request.target.model.place:
+        try:
+            found.append((place.name, resolve_place(place, code)))
+        except ConfigurationError as error:
+            found.append((place.name, str(error)))
+    return found
 
 
 def _workload(request: Request) -> Path:

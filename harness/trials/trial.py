@@ -17,11 +17,14 @@ from harness.qemu.guest import GuestFiles, RunningGuest, started_guest
 from harness.qemu.process import qemu_version
 from harness.systems.registry import SYSTEMS
 from harness.trials.arm import PreparedArm
+from harness.trials.interleaving import write_interleaving
 from harness.trials.verdict import Observations, SymptomSeen, judge
 from harness.trials.workload import WorkloadEvent, WorkloadOutput
 
 _TICK_SECONDS = 0.1
 _DRAIN_SECONDS = 5.0
+_MAX_HEARD = 100_000
+"""Lines of the workload that workload.jsonl keeps."""
 STALL_KINDS = frozenset({Kind.RCU_STALL, Kind.SOFT_LOCKUP, Kind.HARD_LOCKUP, Kind.HUNG_TASK})
 """Reports that a hold from outside can bring about by itself: never taken for a crash."""
 
@@ -80,6 +83,7 @@ class _Watch:
         self._wall_start = time.monotonic()
         self._last_life = self._wall_start
         self._output = WorkloadOutput()
+        self.heard: list[tuple[int, WorkloadEvent]] = []
 
     @property
     def wall_seconds(self) -> float:
@@ -124,6 +128,8 @@ class _Watch:
         for event in self._output.feed(data):
             self._last_life = time.monotonic()
             self.guest_seconds = event.seconds
+            if len(self.heard) < _MAX_HEARD:
+                self.heard.append((time.monotonic_ns(), event))
             self._on_event(event)
 
     def _on_event(self, event: WorkloadEvent) -> None:
@@ -137,8 +143,8 @@ class _Watch:
                 seen.attempts_reproduced += outcome == "reproduced"
                 seen.attempts_failed += outcome == "failed"
             case "symptom":
-                name = str(event.fields.pop("name", ""))
-                detail = ", ".join(f"{key} {value}" for key, value in event.fields.items())
+                name = str(event.fields.get("name", ""))
+                detail = ", ".join(f"{k} {v}" for k, v in event.fields.items() if k != "name")
                 self._on_workload_symptom(name, detail, event.seconds)
             case "error":
                 seen.workload_error = str(event.fields.get("message", "no reason given"))
@@ -222,6 +228,10 @@ async def run_trial(
         wall = watch.wall_seconds if watch else time.monotonic() - started
         cpu = watch.cpu_seconds if watch else 0.0
         failpoints.finish()
+    if watch is not None:
+        _write_heard(folder / "workload.jsonl", watch.heard)
+        if arm.failpoints is not None:
+            write_interleaving(folder, failpoints.events, arm.failpoints.plan, watch.heard)
     judgement = judge(seen)
     first = seen.symptoms[0] if seen.symptoms else None
     guest_seconds = first.guest_seconds if first else (watch.guest_seconds if watch else None)
@@ -310,6 +320,15 @@ def _check_disk(watch: _Watch | None) -> None:
     error = watch.guest.console.error or watch.guest.channel.log_error
     if error is not None:
         raise InfrastructureError(f"cannot write the trial's evidence: {error.strerror}") from error
+
+
+def _write_heard(path: Path, heard: list[tuple[int, WorkloadEvent]]) -> None:
+    """What the workload said, each line with the host's monotonic time of its arrival."""
+    lines = [
+        json.dumps({"host_ns": at, "event": event.kind, "t": event.seconds} | event.fields)
+        for at, event in heard
+    ]
+    path.write_text("".join(line + "\n" for line in lines))
 
 
 def _write_json(path: Path, content: object) -> None:
