@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import InfrastructureError
-from harness.qemu.plugin import build_plugin
+from harness.qemu.plugin import build, build_plugin
 
 
 def compiler(path: Path, version: str, compiles: str) -> str:
@@ -50,5 +50,8 @@ def test_a_missing_compiler_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no cc on this host")
-def test_the_real_source_compiles_without_a_warning(tmp_path: Path) -> None:
+def test_the_real_source_compiles_without_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "FLAGS", build.FLAGS + build.STRICT_FLAGS)
     assert build_plugin(tmp_path).read_bytes()[:4] == b"\x7fELF"
