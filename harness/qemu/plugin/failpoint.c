@@ -105,6 +105,7 @@ struct hit {
 	uint32_t vcpu;
 	uint32_t point;
 	uint32_t armed; /* control_block.armed when the vCPU came */
+	uint64_t attempt;
 	uint64_t address;
 };
 
@@ -231,7 +232,7 @@ static void log_event(const struct hit *hit, const struct event *event)
 	write64(&slot->what, (uint64_t)event->kind | (uint64_t)event->outcome << 8 |
 				     (uint64_t)event->term << 16 | (uint64_t)hit->vcpu << 32);
 	write64(&slot->where, (uint64_t)event->rule | (uint64_t)hit->point << 32);
-	write64(&slot->attempt, read64(&block->attempt));
+	write64(&slot->attempt, hit->attempt);
 	write64(&slot->start_ns, event->start_ns);
 	write64(&slot->end_ns, event->end_ns);
 	write64(&slot->address, hit->address);
@@ -396,9 +397,9 @@ static bool take(_Atomic uint64_t *fired, uint64_t limit)
 	return true;
 }
 
-static bool take_in_attempt(_Atomic uint64_t *attempt_fired, uint64_t limit)
+static bool take_in_attempt(_Atomic uint64_t *attempt_fired, uint64_t hits_attempt, uint64_t limit)
 {
-	uint64_t attempt = read64(&block->attempt) << 32;
+	uint64_t attempt = hits_attempt << 32;
 	uint64_t seen = read64(attempt_fired);
 	uint64_t fired;
 
@@ -432,7 +433,7 @@ static bool fires(const struct hit *hit, uint32_t r, uint32_t t)
 		return false;
 	if (term->count != CB_UNLIMITED && read64(&counters->fired[t]) >= term->count)
 		return false;
-	return take_in_attempt(&counters->attempt_fired, rule->per_attempt) &&
+	return take_in_attempt(&counters->attempt_fired, hit->attempt, rule->per_attempt) &&
 	       take(&counters->fired[t], term->count);
 }
 
@@ -511,10 +512,9 @@ static void run_rules(const struct hit *hit, const uint64_t stock[CB_MAX_RULES])
 }
 
 /* The hit of the mark itself belongs to the attempt that it begins. */
-static void begin_attempt(const struct hit *hit)
+static void begin_attempt(struct hit *hit)
 {
-	uint64_t attempt = atomic_fetch_add(&block->attempt, 1) + 1;
-
+	hit->attempt = atomic_fetch_add(&block->attempt, 1) + 1;
 	for (uint32_t v = 0; v < block->vcpu_count; v++) {
 		struct cb_vcpu *vcpu = &block->vcpus[v];
 
@@ -525,14 +525,15 @@ static void begin_attempt(const struct hit *hit)
 			write64(&vcpu->at_mark.arrivals[p], read64(&vcpu->counts.arrivals[p]) - own);
 		}
 	}
-	log_instant(hit, CB_EVENT_MARK, UINT32_MAX, 0, attempt);
+	log_instant(hit, CB_EVENT_MARK, UINT32_MAX, 0, hit->attempt);
 }
 
-static void arrive(const struct hit *hit)
+static void arrive(struct hit *hit)
 {
 	uint32_t flags = block->points[hit->point].flags;
 	uint64_t stock[CB_MAX_RULES];
 
+	hit->attempt = read64(&block->attempt);
 	take_stock(hit, stock);
 	bump_own(&hit->me->counts.arrivals[hit->point]);
 	if (flags & CB_POINT_MARK)
