@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from conftest import MEMORY_C, FakeLinux
+from fake_linux import MEMORY_C, FakeLinux
 
 from harness.errors import ConfigurationError, InfrastructureError
 from harness.files import file_hash

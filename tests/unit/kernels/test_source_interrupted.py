@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import FakeLinux
+from fake_linux import FakeLinux
 
 _BUILD = """
 import asyncio, pathlib, sys
