@@ -7,6 +7,7 @@ HARNESS_TEST_QEMUS names the emulators to test with, separated by colons.
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -284,6 +285,44 @@ def test_the_guest_stops_and_ends_within_50_ms_of_a_hold(start: Start) -> None:
     bench.guest.process.wait(timeout=10)
     assert time.monotonic() - begin < 1
     assert not bench.block.attached
+
+
+def test_a_snapshot_taken_in_a_hold_and_restored(
+    kernel: Path, plugin: Path, tmp_path: Path
+) -> None:
+    if shutil.which("qemu-img") is None:
+        pytest.skip("no qemu-img on this host")
+    disk = tmp_path / "disk.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", str(disk), "1M"], check=True)
+    addresses = point_addresses(kernel)
+    plan = PluginPlan(
+        (Point("probe", (addresses["probe"],)),),
+        (DelayRule("hold", "probe", (Term(Action.PAUSE),)),),
+    )
+    with (
+        ControlBlock.create(tmp_path / "control", plan) as block,
+        BareGuest(
+            kernel,
+            [*block.qemu_arguments(plugin), "-drive", f"if=none,format=qcow2,file={disk}"],
+            tmp_path,
+        ) as guest,
+    ):
+        bench = Bench(block, guest, addresses)
+        block.arm()
+        guest.send("a", 1)
+        bench.await_held(0)
+        with block.disarmed():
+            assert guest.monitor("savevm held") == ""
+        guest.result()
+        instrumented = block.statistics().points["probe"].instrumented[addresses["probe"]]
+        with block.disarmed():
+            assert guest.monitor("loadvm held") == ""
+        guest.send("a", 1)
+        bench.await_held(0)
+        block.disarm()
+        assert guest.result() == 1
+        point = block.statistics().points["probe"]
+        assert point.instrumented[addresses["probe"]] > instrumented  # translated anew
 
 
 def test_disabling_a_rule_ends_its_holds_only(start: Start) -> None:

@@ -113,8 +113,13 @@ class BareGuest:
         self.send(command, count)
         return self.result(timeout_s)
 
-    def qmp(self, *commands: str) -> list[dict[str, Any]]:
-        """Executes QMP commands without arguments; returns their answers."""
+    def monitor(self, line: str) -> str:
+        """Executes a line of the human monitor (savevm, loadvm); returns what it prints."""
+        (answer,) = self.qmp(("human-monitor-command", {"command-line": line}))
+        return str(answer["return"])
+
+    def qmp(self, *commands: str | tuple[str, dict[str, Any]]) -> list[dict[str, Any]]:
+        """Executes QMP commands, with arguments or without; returns their answers."""
         answers = []
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(20)
@@ -122,7 +127,8 @@ class BareGuest:
             stream = connection.makefile("rw")
             stream.readline()  # the greeting
             for command in ("qmp_capabilities", *commands):
-                stream.write(json.dumps({"execute": command}) + "\n")
+                name, values = (command, {}) if isinstance(command, str) else command
+                stream.write(json.dumps({"execute": name, "arguments": values}) + "\n")
                 stream.flush()
                 answer = json.loads(stream.readline())
                 while "event" in answer:
