@@ -51,6 +51,7 @@ class Engine:
         self._generic: dict[str, bool] = {}
         self.fatal = re.compile(grammar.fatal) if grammar.fatal else None
         self.lossy = re.compile(grammar.lossy) if grammar.lossy else None
+        self.machinery = re.compile(grammar.machinery)
         self.lock_sites_skipped = re.compile(grammar.lock_sites_skipped)
         self.anchors = tuple(tuple(map(re.compile, tier)) for tier in grammar.anchors)
         self.foreign = re.compile(grammar.foreign) if grammar.foreign else None
@@ -91,9 +92,7 @@ class Engine:
             if details is not None:
                 return self._fill(rule, form, details, lines, sections, frames)
         title = self.stable(match.string.strip(" []"))
-        return Verdict(
-            rule.kind, title, (), None, frames, _LOST
-        )
+        return Verdict(rule.kind, title, (), None, frames, _LOST)
 
     def _fill(
         self,
@@ -174,6 +173,10 @@ class Engine:
                         return name
                 elif not self.is_generic(name):
                     return name
+        if Source.STACK in form.sources and not form.generic:
+            for frame in main_frames(sections):
+                if frame.reliable and not self.machinery.search(frame.function):
+                    return frame.function
         if form.pointer_first:
             # Better the very place of the fault than nothing.
             places = (f.function for f in main_frames(sections) if f.pointer)

@@ -123,7 +123,7 @@ class Grammar:
     `body` matches the lines that belong to a report wherever they stand, `harmless` the lines that
     look like a report's beginning and are none, `ends` the line that ends any report, `absorbed`
     the opening lines that belong to a report that is already open. `generic` matches the functions
-    that are never guilty, `sections` the headings of stacks that are not the report's own, and
+    that are never guilty where another is left, `machinery` those that never are. `sections` matches the headings of stacks that are not the report's own, and
     `headings` those of its own, `elsewhere` a line after which the next heading's is not; `link_register` stands in for an instruction pointer that is no
     function (`lost_pointer`). `substitutions` make a line of text a stable title. `lock_sites_skipped`
     matches places of locks that say nothing, `anchors` are tried tier by tier.
@@ -145,6 +145,7 @@ class Grammar:
     absorbed: str
     harmless: str
     generic: str
+    machinery: str = "."
     lock_sites_skipped: str = "(?!)"
     anchors: tuple[tuple[str, ...], ...] = ()
     anchor_sections_skipped: str = ""

@@ -21,7 +21,12 @@ PATIENCE_TAGGED = 12
 PATIENCE_UNTAGGED = 40
 """Lines of others after which a report is over: few when the kernel names the caller."""
 
-_RUNNING = re.compile(rb"^(?:<\d{1,3}>)?\[ {0,5}(?!0{1,9}\.0{6}\])\d{1,9}\.\d{6}\]", re.M)
+_RUNNING = re.compile(
+    rb"^(?:<\d{1,3}>)?\[ {0,5}(?!0{1,9}\.0{6}\])\d{1,9}\.\d{6}\]"
+    rb"|^GNU Mach \d|^Copyright \(c\) 1992-\d{4} The FreeBSD Project",
+    re.M,
+)
+"""What shows that a kernel has been running: a clock that has moved, a banner."""
 SAID = 1000
 """Different one-line reports that are told of."""
 

@@ -1,32 +1,137 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What GNU Mach prints when it crashes."""
+"""What GNU Mach prints when it crashes (i386, x86-64).
+
+The kernel source that prints a format is named beside it. GNU Mach prints no stack by itself: with
+a kernel debugger a trace may follow, else the text names file, line and function.
+docs/crashes.md says how to add a rule.
+"""
 
 from harness.crashes.report import Kind
-from harness.crashes.rule import Form, Grammar, Rule
+from harness.crashes.rule import Form, Grammar, Rule, Source
+
+_NAME = r"(?P<function>[A-Za-z_][\w.]{0,120})"
+_PLACE = r"(?:\{cpu\d{1,3}\} )?(?P<file>[\w./+-]{1,200}\.[chSy]):\d{1,6}: "
+_DETAIL_OR_STACK = (Source.DETAIL, Source.STACK)
 
 RULES = (
     Rule(
-        "panic",
-        Kind.PANIC,
-        "panic: ",
-        r"panic: (?P<text>.*)",
+        "assertion", Kind.ASSERTION, "Assertion `",
+        # kern/debug.c: Assert(); no line end follows, what comes next stands on the same line
+        rf"(?:\{{cpu\d{{1,3}}\}} |panic: ?){_PLACE}{_NAME}: Assertion `",
+        (
+            Form("assertion `{text}' failed in {function}", near=1, keep=".", stack_needed=False,
+                 sources=(Source.OPENING,), needs=(r"Assertion `(?P<text>.{1,300}?)' failed",)),
+            Form("assertion failed in {function}", keep=".", stack_needed=False,
+                 sources=(Source.OPENING,), corrupted=True),
+        ),
+        fatal=True,
+    ),
+    Rule(
+        "assertion-without-processor", Kind.ASSERTION, "Assertion `",
+        # kern/debug.c of uniprocessor kernels; the path tells it from a user program's assert()
+        r"(?P<file>\.\./[\w./+-]{1,200}\.[chSy]):\d{1,6}: " + _NAME + r": Assertion `",
+        (
+            Form("assertion `{text}' failed in {function}", near=1, keep=".", stack_needed=False,
+                 sources=(Source.OPENING,), needs=(r"Assertion `(?P<text>.{1,300}?)' failed",)),
+        ),
+        fatal=True,
+    ),
+    Rule(
+        "kernel-trap", Kind.TRAP, "Kernel ",
+        # i386/i386/trap.c: kernel_trap()
+        r"Kernel (?P<what>[A-Z][\w ]{2,40}|trap \d{1,3})(?: trap)?, [er]ip 0x",
+        (
+            Form("Kernel {what} in {function}", needs=(rf"^Stopped at\s{{1,12}}{_NAME}\+",),
+                 sources=_DETAIL_OR_STACK, stack_needed=False),
+            Form("Kernel {what}", stack_needed=False),
+        ),
+        fatal=True,
+    ),
+    Rule(
+        "kernel-page-fault", Kind.TRAP, "ernel page fault at ",
+        # i386/i386/trap.c: kernel_trap()
+        r"[Kk]ernel page fault at ",
+        (Form("Kernel Page fault", stack_needed=False),),
+        fatal=True,
+    ),
+    Rule(
+        "user-trap", Kind.TRAP, "user trap, type ",
+        # i386/i386/trap.c: user_trap()
+        r"user trap, type \d",
+        (Form("user trap", stack_needed=False),),
+        fatal=True,
+    ),
+    Rule(
+        "double-fault", Kind.DOUBLE_FAULT, "DOUBLE FAULT!",
+        # i386/i386/trap.c: handle_double_fault()
+        r"DOUBLE FAULT!",
+        (Form("panic: DOUBLE FAULT!", stack_needed=False),),
+        fatal=True,
+    ),
+    Rule(
+        "panic", Kind.PANIC, "panic ",
+        # kern/debug.c: Panic()
+        rf"(?:^|[^\w-])panic {_PLACE}{_NAME}: (?P<text>.*\S)?",
+        (
+            Form("panic: {text} in {function}", near=1, keep=".", stack_needed=False,
+                 sources=(Source.OPENING,), needs=(r"panic .*: \S",)),
+        ),
+        fatal=True,
+        consequence=r"Debugger invoked|: trap$",
+    ),
+    Rule(
+        "old-panic", Kind.PANIC, "panic: ",
+        # kern/debug.c before 1.5
+        r"^(?:\{cpu\d{1,3}\} )?panic: (?P<text>.*\S)",
         (Form("panic: {text}", stack_needed=False),),
         fatal=True,
     ),
-)
+    Rule(
+        "kdb", Kind.DDB, "Stopped at ",
+        # ddb/db_trap.c: db_task_trap(), when nothing said why
+        r"^Stopped at\s",
+        (Form("kdb: stopped in {function}", stack_needed=False),),
+        fatal=True,
+    ),
+    Rule(
+        "reboot", Kind.REBOOT, "GNU Mach ",
+        # kern/startup.c: the version, printed a second time
+        r"^GNU Mach \d",
+        (Form("unexpected kernel reboot", stack_needed=False),),
+        fatal=True, whole=True, after_boot=True,
+    ),
+)  # fmt: skip
+
 GRAMMAR = Grammar(
     system="gnumach",
     rules=RULES,
     prefix=r"(?P<seconds>(?!))?(?P<context>(?!))?",
-    body=r"\S",
-    frames=(
-        r"(?:#\d+ 0x[0-9a-f]+ at )?(?P<function>\w+)(?:\(\) at \w+)?\+0x(?P<offset>[0-9a-f]+)",
+    body=(
+        r"\s{0,20}(?:kernel: |kernel trap|Kernel |Stopped at|db(?:\{\d{1,3}\})?> |panic |Debugger"
+        r"|[A-Z]{3} [0-9A-Fa-f]|[ER][A-Z]{2} |R\d{1,2} |trapno |[er]?flags|EFL|CS |[A-Za-z_][\w.]{0,120}\("
+        r"|>>>>>|0x[0-9a-f]{4,16}\(|In tight loop)"
     ),
-    instruction_pointer=r"(?!)", lost_pointer=r"(?!)", link_register=r"(?!)",
-    headings=r"KDB: stack",
-    sections=r"(?!)", elsewhere=r"(?!)",
-    ends=r"^db> |Uptime:",
-    absorbed=r"panic",
+    frames=(
+        # ddb's trace: `function(arguments)+0x12`, with file and line where symbols have them
+        rf"\s{{0,20}}{_NAME}\([0-9a-fx, ]{{0,200}}\)(?:\+0x(?P<offset>[0-9a-f]{{1,8}}))?",
+        rf"\s{{0,20}}0x[0-9a-f]{{4,16}}\s{{1,4}}{_NAME}\+0x(?P<offset>[0-9a-f]{{1,8}})",
+    ),
+    instruction_pointer=rf"Stopped at\s{{1,12}}{_NAME}\+(?:0x)?(?P<offset>[0-9a-f]{{1,8}})",
+    lost_pointer=r"(?!)",
+    link_register=r"(?!)",
+    headings=r"(?!)",
+    sections=r"(?!)",
+    elsewhere=r"(?!)",
+    ends=r"^Stopped at|^db(?:\{\d{1,3}\})?> |Debugger invoked|: kernel_trap: trap|In tight loop",
+    absorbed=r"panic |kernel trap|Stopped at|page fault at|DOUBLE FAULT",
     harmless=r"(?!)",
-    generic=r"^(db_\w+|kdb_\w+|v?panic|trap\w*|calltrap)$",
+    generic=(
+        r"^(?:Debugger|SoftDebugger|Panic|panic|Assert|kdb_\w+|db_\w+|kernel_trap|trap_\w+|alltraps"
+        r"|all_intrs|halt_\w+|t_\w+|take_trap|(?:simple|_simple)_lock\w*|lock_\w+|call_continuation)$"
+    ),
+    substitutions=(
+        (r"\b0x[0-9a-f]+\b|\b[0-9a-f]{8,16}\b", "ADDR"),
+        (r"(?<![\w.])\d+\b", "NUM"),
+    ),
+    fatal=r"panic |Assertion `|Kernel ",
 )

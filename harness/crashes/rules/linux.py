@@ -9,7 +9,14 @@ stacks look, is in linux_lines.py; which functions are never guilty in linux_fun
 from harness.crashes.report import Kind
 from harness.crashes.rule import Form, Grammar, Rule, Source
 from harness.crashes.rules import linux_lines as lines
-from harness.crashes.rules.linux_functions import ALIASES, ALLOCATORS, ANCHORS, GENERIC
+from harness.crashes.rules.linux_functions import (
+    ALIASES,
+    ALLOCATORS,
+    ANCHORS,
+    BLOCKING,
+    GENERIC,
+    MACHINERY,
+)
 
 _BAD_ACCESS = ("bad-access in {function}",)
 _INVALID_FREE = ("invalid-free in {function}",)
@@ -476,13 +483,13 @@ HANGS = (
         "hung-task", Kind.HUNG_TASK, "blocked ",
         # kernel/hung_task.c: check_hung_task()
         r"INFO: task .{1,80} blocked (?:in I/O wait )?for more than \d+ seconds",
-        (Form("INFO: task hung in {function}", _HANG),),
+        (Form("INFO: task hung in {function}", _HANG, generic=BLOCKING),),
         linger=15.0,
     ),
     Rule(
         "task-cannot-die", Kind.HUNG_TASK, "can't die for more than",
         r"INFO: task .{1,80} can't die for more than \d+ seconds",
-        (Form("INFO: task can't die in {function}", _HANG),),
+        (Form("INFO: task can't die in {function}", _HANG, generic=BLOCKING),),
         linger=15.0,
     ),
     Rule(
@@ -621,6 +628,7 @@ GRAMMAR = Grammar(
     ),
     harmless=lines.HARMLESS,
     generic=GENERIC,
+    machinery=MACHINERY,
     lock_sites_skipped=r"^v?printk|^vprintk|^console_(?:un)?lock_|^_raw_|^lock_acquire",
     anchors=ANCHORS,
     anchor_sections_skipped=r"^rcu_gp_kthread$",

@@ -94,7 +94,7 @@ MEMORY = (
     # lib/: trees, tables and maps whose keys and nodes are the caller's
     r"_*radix_tree_\w+|_*xa_\w+|xas_\w+|_*idr_\w+|_*ida_\w+|_*rb_\w+|_*rht_\w+|_*rhashtable_\w+",
     r"rhltable_\w+|mas_\w+|mtree_\w+|mt_\w+|interval_tree_\w+|sbitmap_\w+|_*bitmap_\w+",
-    r"_*find_(first|next|last)_\w*bit\w*|__?sw_hweight\w*|hweight\w*|kfifo_\w+|__kfifo_\w+|siphash\w*|xxh\w+|jhash\w*",
+    r"_*find_(first|next|last)_\w*bit\w*|__?sw_hweight\w*|hweight\w*|kfifo_\w+|__kfifo_\w+|siphash\w*|kstrto\w+|simple_strto\w+|v?sscanf|_parse_integer\w*|xxh\w+|jhash\w*",
     r"(crypto|cipher|aes|aesti|xts|ecb|cbc|ctr|gcm|sha\d+|md5|ghash|drbg|rng|jent)_\w+|lzo\w*_\w+|LZ4_\w+|zlib_\w+|ZSTD_\w+",
     # lib/string.c, lib/usercopy.c, lib/iov_iter.c, arch copies, atomics, bit operations, checksums
     r"_*mem(cpy|set|move|cmp|chr|scan|zero|pcpy|_copy)\w*|rep_(movs|stos)\w*|_*inline_mem\w+",
@@ -148,14 +148,14 @@ WAITING = (
     r"prepare_to_wait\w*|_*wait_(for|woken|on|event|rcu_gp)\w*|do_wait_for_\w+|autoremove_wake\w*",
     r"_*folio_wait\w*|out_of_line_wait\w*|bit_wait\w*|_*wake_up(_(?!new_task)\w+)?|try_to_wake_up",
     r"default_wake_function|complete(_all)?|ttwu_\w+|_*swa(it|ke)_\w+|add_wait_queue\w*|rcuwait_\w+",
-    r"usleep_\w+|msleep\w*|_*hrtimer_\w+|do_nanosleep|common_nsleep",
+    r"usleep_\w+|msleep\w*|hrtimer_nanosleep|do_nanosleep|common_nsleep",
     r"_*mod_timer\w*|add_timer\w*|_*(try_to_)?del_timer\w*|_*timer_(delete|shutdown|reduce)\w*",
-    r"detach_if_pending|expire_timers|call_timer_fn|run_timer_base|internal_add_timer",
+    r"internal_add_timer",
     r"_*(flush|cancel|drain|destroy)_(delayed_)?work\w*|_*flush_workqueue\w*",
     r"_*cancel_work\w*|start_flush_work|_*queue_(delayed_)?work\w*|mod_delayed_work\w*|insert_work",
     r"flush_(scheduled_work|rcu_work)|try_to_grab_pending|get_work_pool|delayed_work_timer_fn",
-    r"rcu_barrier\w*|rcu_(core|do_batch|process_callbacks|cblist|segcblist|gp|check|pending)\w*",
-    r"(cleanup|init)_srcu_struct\w*|srcu_\w+|_*call_s?rcu\w*",
+    r"rcu_barrier\w*|rcu_(gp|check|pending)\w*",
+    r"(cleanup|init)_srcu_struct\w*|srcu_\w+",
     r"rcu_(nocb|exp|sync|advance|accelerate|sched|softirq|tasks)_?\w*|rcutree_\w+|wakeme_after_rcu",
     r"_*csd_lock\w*|on_each_cpu\w*|generic_exec_single|flush_smp_call\w*|generic_smp_call\w*",
     r"_*do_softirq\w*|handle_softirqs|invoke_softirq|_*irq_(exit|enter)\w*|run_ksoftirqd",
@@ -191,7 +191,7 @@ CORES = (
     r"_*put_(task|cred|pid|page|net|mm)\w*|mmput\w*|_*mmdrop|vfs_(read|write|readv|writev|iter_\w+)",
     r"_*vfs_(read|write)|call_(read|write)_iter|new_sync_(read|write)|do_iter_\w+|do_(read|write)v",
     r"do_exit|do_group_exit|do_vfs_ioctl|vfs_ioctl|ksys_\w+|do_init_module|load_module",
-    r"_*dst_(release|destroy)\w*|_*dev_(hold|put)\w*|netdev_(hold|put)\w*|_*sock_put|sk_free\w*",
+    r"_*dev_(hold|put)\w*|netdev_(hold|put)\w*",
 )
 
 BY_SUBSYSTEM = {
@@ -213,9 +213,13 @@ def _any_of(*groups: tuple[str, ...]) -> str:
 GENERIC = _any_of(*BY_SUBSYSTEM.values())
 """Matches every generic function."""
 
-ALLOCATORS = _any_of(
-    REPORTING, CHECKERS, MEMORY, SOCKET_BUFFERS, SOCKET_BUFFER_ALLOCATORS, ENTRIES
-)
+BLOCKING = _any_of(REPORTING, ENTRIES, LOCKING, WAITING)
+"""What only waits on behalf of others: the rest of a blocked stack says what it waits for."""
+
+MACHINERY = _any_of(REPORTING, ENTRIES, CHECKERS, MEMORY, LOCKING)
+"""Never blamed, not even where nothing else is left."""
+
+ALLOCATORS = _any_of(REPORTING, CHECKERS, MEMORY, SOCKET_BUFFERS, SOCKET_BUFFER_ALLOCATORS, ENTRIES)
 """What stands between a leak and who allocated: nobody else is innocent of one."""
 
 _DISPATCH = r"(?:do|__do|vfs|do_vfs|ksys|sock|__compat|compat_k|blkdev|____sys|___sys|__sys|kernel)"
