@@ -83,14 +83,19 @@ class Engine:
                     return rule, match
         return None
 
-    def judge(self, rule: Rule, match: re.Match[str], lines: Sequence[str]) -> Verdict:
-        """Title the report that `rule` opened with `match` and whose lines are `lines`."""
+    def judge(self, rule: Rule, match: re.Match[str], lines: Sequence[str]) -> Verdict | None:
+        """Title the report that `rule` opened with `match` and whose lines are `lines`.
+
+        None where a strict rule's forms do not fit: it was no report.
+        """
         sections = self.stacks.read(lines)
         frames = tuple(main_frames(sections))
         for form in rule.forms:
             details = _details(form, match, lines)
             if details is not None:
                 return self._fill(rule, form, details, lines, sections, frames)
+        if rule.strict:
+            return None
         title = self.stable(match.string.strip(" []"))
         return Verdict(rule.kind, title, (), None, frames, _LOST)
 

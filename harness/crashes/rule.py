@@ -85,7 +85,8 @@ class Rule:
     `trigger` is a literal that every opening line contains: lines without any rule's trigger are
     never looked at, which is what makes the parser fast. `all_contexts` takes the lines of all CPUs
     in, as the reports do that make other CPUs print their stacks. `linger` is how many seconds of
-    other lines the report outlives. `whole` rules end with their opening line, `stamped` ones need a
+    other lines the report outlives. A `strict` rule's
+    opening line alone is no report: one of the forms must fit. `whole` rules end with their opening line, `stamped` ones need a
     kernel timestamp on it (what is no format of the kernel's may be a program's), `after_boot`
     ones a kernel that had been running.
     """
@@ -101,6 +102,7 @@ class Rule:
     ends: str = ""
     linger: float = 5.0
     whole: bool = False
+    strict: bool = False
     unless: str = ""
     stamped: bool = False
     after_boot: bool = False

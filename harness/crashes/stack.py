@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+from harness.crashes.demangle import demangle
 from harness.crashes.report import Frame
 
 _COMPILER_SUFFIX = re.compile(
@@ -14,8 +15,10 @@ _COMPILER_SUFFIX = re.compile(
 
 
 def plain_function(name: str) -> str:
-    """Return `name` without what compilers add to clones (`.isra.0`, `.cold`, a leading dot)."""
-    return _COMPILER_SUFFIX.sub("", name.lstrip(".")) if "." in name else name
+    """Return `name` without what compilers add: clones' suffixes, a leading dot, mangling."""
+    if "." in name:
+        name = _COMPILER_SUFFIX.sub("", name.lstrip("."))
+    return demangle(name) if name.startswith(("_R", "_Z")) else name
 
 
 @dataclass

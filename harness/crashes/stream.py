@@ -107,7 +107,7 @@ class ReportStream:
         """Take the console's end; return what was pending, `complete` False."""
         reports = list(self._end_of_rest())
         while self._open:
-            reports.append(self._finish(self._open[0], complete=False))
+            reports.extend(self._finish(self._open[0], complete=False))
         return reports
 
     def _keep(self, data: bytes) -> None:
@@ -180,7 +180,7 @@ class ReportStream:
                 if _owns(report, line) and (
                     report.has_frames or len(self._open) >= OPEN_REPORTS or report.rule is rule
                 ):
-                    yield self._finish(report, complete=True)
+                    yield from self._finish(report, complete=True)
         for report in list(self._open):
             if _owns(report, line):
                 yield from self._extend(report, line, line_end)
@@ -190,11 +190,11 @@ class ReportStream:
             report.fatal = rule.fatal
             self._open.append(report)
             if rule.whole:
-                whole = self._finish(report, complete=True)
-                # Such lines come again and again; once is news.
-                if whole.title not in self._said and len(self._said) < SAID:
-                    self._said.add(whole.title)
-                    yield whole
+                for whole in self._finish(report, complete=True):
+                    # Such lines come again and again; once is news.
+                    if whole.title not in self._said and len(self._said) < SAID:
+                        self._said.add(whole.title)
+                        yield whole
 
     def _believed(self, rule: Rule, line: Line) -> bool:
         """Say whether the rule's demands on where and when a line stands are met."""
@@ -218,7 +218,7 @@ class ReportStream:
             if engine.ends.search(text) or (
                 ends is not None and report.has_frames and ends.search(text)
             ):
-                yield self._finish(report, complete=True)
+                yield from self._finish(report, complete=True)
                 return
         else:
             report.quiet += 1
@@ -229,20 +229,22 @@ class ReportStream:
                 and line.seconds > report.seconds + report.rule.linger
             )
             if report.quiet > patience or late:
-                yield self._finish(report, complete=True)
+                yield from self._finish(report, complete=True)
                 return
         if len(report.lines) >= REPORT_LINES:
-            yield self._finish(report, complete=True)
+            yield from self._finish(report, complete=True)
 
-    def _finish(self, report: _Open, complete: bool) -> Report:
+    def _finish(self, report: _Open, complete: bool) -> Iterator[Report]:
         self._open.remove(report)
-        self._reported += 1
         lines = report.lines[: report.kept]
         verdict = self._engine.judge(report.rule, report.match, lines)
+        if verdict is None:
+            return
+        self._reported += 1
         reason = verdict.corrupted_reason
         if reason is None and report.lossy:
             reason = "the console lost lines"
-        return Report(
+        yield Report(
             system=self._system,
             kind=verdict.kind,
             title=verdict.title,

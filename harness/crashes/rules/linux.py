@@ -213,7 +213,7 @@ OOPSES = (
         "rust-panic", Kind.PANIC, "rust_kernel: panicked at ",
         # rust/kernel/lib.rs: panic()
         r"rust_kernel: panicked at ",
-        (Form("{text} in {function}", near=3, needs=(r"^(?P<text>[A-Za-z`'][a-z`'].{3,150})$",)),),
+        (Form("{text} in {function}", near=3, needs=(r"^(?P<text>(?!rust_kernel)[A-Za-z`'][a-z`'].{3,150})$",)),),
         fatal=True,
     ),
     Rule(
@@ -593,6 +593,14 @@ OTHERS = (
         r"(?P<text>(?P<what>SYZFATAL|SYZFAIL): .*)",
         (Form("{text}", ("{what}",), stack_needed=False),),
         whole=True,
+    ),
+    Rule(
+        "go-runtime", Kind.WORKLOAD, "fatal error: ",
+        # a workload written in Go that its own runtime stops
+        r"^fatal error: \w",
+        (Form("go runtime error", near=20, stack_needed=False,
+              needs=(r"^(?:runtime stack:|goroutine \d{1,9} )",)),),
+        strict=True,
     ),
     Rule(
         "other-bug", Kind.BUG, "BUG: ",

@@ -95,7 +95,7 @@ BODY = (
     r"|\S{1,40} kthread starved|Showing busy|pool \d|workqueue |  pending|  in-flight"
     # ends
     r"|Kernel panic|Kernel Offset|Rebooting in|invalid opcode|general prot|stack guard|kernel stack"
-    r"|kernel BUG at|Shutting down|SMP: stopping|Memory Limit|note: .{1,80} exited with"
+    r"|kernel BUG at|Shutting down|runtime stack:|goroutine \d|SMP: stopping|Memory Limit|note: .{1,80} exited with"
     r")"
 )
 
