@@ -35,7 +35,7 @@ from harness.qemu.plugin import (  # noqa: E402
     build_plugin,
 )
 
-BURN_ROUNDS = 100_000
+BURN_ROUNDS = 300_000
 """Of the bare guest's loop: about a second of CPU time."""
 LINUX_TEXT = 0xFFFFFFFF81000000
 HITS = 3_000_000
