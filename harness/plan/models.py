@@ -112,6 +112,8 @@ class KernelRecipe(Model):
     package: str | None = None
     suite: str | None = None
     source: SourceRecipe | None = None
+    append: list[str] = []
+    """Words added to the guest's kernel command line: a switch between arms of one binary."""
 
     @model_validator(mode="after")
     def _something_to_boot(self) -> "KernelRecipe":

@@ -116,7 +116,7 @@ def _ready_kernel(
     image = SYSTEMS[guest.model.system].build_image(
         guest.model, kernel, model.userland.modules, workload, request.cache, say
     )
-    boot = Boot(kernel.image, image.file, tuple(guest.model.boot.append))
+    boot = Boot(kernel.image, image.file, (*guest.model.boot.append, *recipe.append))
     return ReadyKernel(
         kernel,
         image,
