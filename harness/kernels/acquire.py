@@ -12,9 +12,7 @@ from harness.plan.models import KernelRecipe
 from harness.progress import Say
 
 
-def acquire_kernel(
-    recipe: KernelRecipe, arch: str, folder: Path, cache: Path, say: Say
-) -> Kernel:
+def acquire_kernel(recipe: KernelRecipe, arch: str, folder: Path, cache: Path, say: Say) -> Kernel:
     """The kernel of a recipe; `folder` is where its config fragment and patches are.
 
     A package that no mirror has any more is replaced by the source recipe, which is said. Raises

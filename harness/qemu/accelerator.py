@@ -18,9 +18,7 @@ _PORT = 0xF4
 _CODE = 0x2A
 
 # mov al, CODE; out PORT, al; hlt; jmp back to hlt: a boot sector that says it has run
-_BOOT_SECTOR = (
-    bytes([0xB0, _CODE, 0xE6, _PORT, 0xF4, 0xEB, 0xFD]).ljust(510, b"\0") + b"\x55\xaa"
-)
+_BOOT_SECTOR = bytes([0xB0, _CODE, 0xE6, _PORT, 0xF4, 0xEB, 0xFD]).ljust(510, b"\0") + b"\x55\xaa"
 _EXIT_STATUS = _CODE << 1 | 1  # hw/misc/debugexit.c
 
 

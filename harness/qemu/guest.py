@@ -58,9 +58,7 @@ class RunningGuest:
 
     async def hmp(self, command: str) -> str:
         """Answer of a human monitor command such as `info registers -a`."""
-        answer = await self.monitor.execute(
-            "human-monitor-command", {"command-line": command}
-        )
+        answer = await self.monitor.execute("human-monitor-command", {"command-line": command})
         return str(answer)
 
 
@@ -83,7 +81,7 @@ async def started_guest(
     command = QemuCommand(plan.machine, plan.boot, memory, snapshot is not None, plugin)
     async with AsyncExitStack() as stack:
         console_log = stack.enter_context(files.console.open("wb"))
-        control_log = stack.enter_context(files.control.open("wb", buffering=0))
+        control_log = stack.enter_context(files.control.open("w", encoding="utf-8", buffering=1))
         messages = stack.enter_context(files.messages.open("wb"))
         process = QemuProcess.start(command, messages)
         stack.push_async_callback(process.end)
