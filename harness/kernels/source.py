@@ -70,7 +70,10 @@ def built_kernel(recipe: SourceRecipe, arch: str, folder: Path, cache: Path, say
     ):
         if (kernel := _read(kept)) is not None:
             return kernel
-        shutil.rmtree(kept, ignore_errors=True)  # there, but damaged
+        # damaged, or of builds that were killed: nobody else writes here while the lock is held
+        leftovers = [kept, *kept.parent.glob(f".{kept.name}.*"), *build.path.glob("patched-*")]
+        for leftover in leftovers:
+            shutil.rmtree(leftover, ignore_errors=True)
         _build(order, build, cache, kept, say)
     kernel = _read(kept)
     if kernel is None:

@@ -107,3 +107,14 @@ def test_what_a_cut_off_make_wrote_is_removed(fake_linux: FakeLinux) -> None:
     assert fake_linux.compiled() == ["mm/ksm.c", "mm/swap.c"]
     assert any("cut off: removed" in line for line in fake_linux.said)
     assert not marker.exists()
+
+
+def test_leftovers_of_killed_builds_go(fake_linux: FakeLinux) -> None:
+    kernel = fake_linux.build()
+    kept = kernel.image.parent
+    leftovers = [kept.with_name(f".{kept.name}.4711"), fake_linux.build_folder / "patched-abc"]
+    for leftover in leftovers:
+        leftover.mkdir()
+    kernel.image.unlink()
+    assert fake_linux.build() == kernel
+    assert not any(leftover.exists() for leftover in leftovers)
