@@ -60,17 +60,8 @@ class Engine:
         )
         self.aliases = tuple((re.compile(pattern), names) for pattern, *names in grammar.aliases)
         self.substitutions = tuple((re.compile(p), r) for p, r in grammar.substitutions)
-        self.stacks = StackReader(
-            frames=tuple(re.compile(frame) for frame in grammar.frames),
-            instruction_pointer=re.compile(grammar.instruction_pointer),
-            lost_pointer=re.compile(grammar.lost_pointer),
-            link_register=re.compile(grammar.link_register),
-            headings=re.compile(grammar.headings),
-            sections=re.compile(grammar.sections),
-            elsewhere=re.compile(grammar.elsewhere),
-        )
-        self.triggers = _shortest({rule.trigger for rule in grammar.rules})
-        self.text_triggers = tuple(trigger.decode() for trigger in self.triggers)
+        self.stacks = StackReader(grammar)
+        self.marks = _shortest({*(rule.trigger for rule in grammar.rules), *grammar.marks})
 
     def opening(self, text: str) -> tuple[Rule, re.Match[str]] | None:
         """Return the first rule whose opening line `text` is, None when it is none's."""
@@ -294,8 +285,6 @@ def _shape(template: str, values: dict[str, str]) -> str:
     return re.sub(r"\{(\w+)\}", lambda m: values.get(m[1], ""), template).strip()[:_TITLE_LENGTH]
 
 
-def _shortest(triggers: set[str]) -> tuple[bytes, ...]:
-    """Return the triggers that contain no other: finding those finds all."""
-    return tuple(
-        sorted(t.encode() for t in triggers if not any(o != t and o in t for o in triggers))
-    )
+def _shortest(marks: set[str]) -> tuple[bytes, ...]:
+    """Return the marks that contain no other: finding those finds all."""
+    return tuple(sorted(t.encode() for t in marks if not any(o != t and o in t for o in marks)))

@@ -3,6 +3,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Kind(StrEnum):
@@ -39,8 +40,7 @@ class Kind(StrEnum):
     WORKLOAD = "workload"
 
 
-@dataclass(frozen=True)
-class Frame:
+class Frame(NamedTuple):
     """One frame of a stack as the kernel printed it.
 
     `offset` is in bytes from the function's start, or None where the kernel did not print it.

@@ -126,7 +126,8 @@ class Grammar:
     look like a report's beginning and are none, `ends` the line that ends any report, `absorbed`
     the opening lines that belong to a report that is already open. `generic` matches the functions
     that are never guilty where another is left, `machinery` those that never are. `sections` matches the headings of stacks that are not the report's own, and
-    `headings` those of its own, `elsewhere` a line after which the next heading's is not; `link_register` stands in for an instruction pointer that is no
+    `headings` those of its own; these and the pointers match at a line's beginning. `frames` are
+    (literal that every such line has, pattern). `elsewhere` a line after which the next heading's is not; `link_register` stands in for an instruction pointer that is no
     function (`lost_pointer`). `substitutions` make a line of text a stable title. `lock_sites_skipped`
     matches places of locks that say nothing, `anchors` are tried tier by tier.
     `foreign` matches functions whose stack is no crash's.
@@ -136,7 +137,7 @@ class Grammar:
     rules: tuple[Rule, ...]
     prefix: str
     body: str
-    frames: tuple[str, ...]
+    frames: tuple[tuple[str, str], ...]
     instruction_pointer: str
     lost_pointer: str
     link_register: str
@@ -144,6 +145,7 @@ class Grammar:
     sections: str
     elsewhere: str
     ends: str
+    marks: tuple[str, ...]
     absorbed: str
     harmless: str
     generic: str

@@ -3,10 +3,11 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from harness.crashes.demangle import demangle
 from harness.crashes.report import Frame
+from harness.crashes.rule import Grammar
 
 _COMPILER_SUFFIX = re.compile(
     r"(?:\.(?:isra|constprop|part|cold|llvm|lto_priv|localalias|clone|warm)(?:\.\d{1,20}|(?=\.|$))"
@@ -21,6 +22,10 @@ def plain_function(name: str) -> str:
     return demangle(name) if name.startswith(("_R", "_Z")) else name
 
 
+_GROUPS = ("function", "offset", "file", "line", "module", "doubt", "inlined")
+_GROUP_NAME = re.compile(r"\(\?P<\w+>")
+
+
 @dataclass
 class Section:
     """Frames printed under one heading; `main` tells the report's own stack from side ones."""
@@ -30,24 +35,39 @@ class Section:
     frames: list[Frame] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
 class StackReader:
-    """How one system prints stacks: the patterns are the grammar's, compiled."""
+    """Reads stacks as one system prints them."""
 
-    frames: tuple[re.Pattern[str], ...]
-    instruction_pointer: re.Pattern[str]
-    lost_pointer: re.Pattern[str]
-    link_register: re.Pattern[str]
-    headings: re.Pattern[str]
-    sections: re.Pattern[str]
-    elsewhere: re.Pattern[str]
+    def __init__(self, grammar: Grammar) -> None:
+        self._frames = tuple((hint, _with_all_groups(pattern)) for hint, pattern in grammar.frames)
+        self._pointer = _with_all_groups(grammar.instruction_pointer)
+        self._lost_pointer = re.compile(grammar.lost_pointer)
+        self._link_register = _with_all_groups(grammar.link_register)
+        self._headings = re.compile(grammar.headings)
+        self._sections = re.compile(grammar.sections)
+        self._elsewhere = re.compile(grammar.elsewhere)
+        # One look tells the lines that are none of these, which most are.
+        self._any = re.compile(
+            "|".join(
+                f"(?:{_GROUP_NAME.sub('(?:', pattern)})"
+                for pattern in (
+                    grammar.instruction_pointer,
+                    grammar.lost_pointer,
+                    grammar.link_register,
+                    grammar.headings,
+                    grammar.sections,
+                    grammar.elsewhere,
+                )
+            )
+        )
 
     def frame(self, text: str) -> Frame | None:
         """Return the frame that a line shows, None when it shows none."""
-        for pattern in self.frames:
-            match = pattern.match(text)
-            if match:
-                return _frame(match)
+        for hint, pattern in self._frames:
+            if hint in text:
+                match = pattern.match(text)
+                if match:
+                    return _frame(match)
         return None
 
     def read(self, lines: Sequence[str]) -> list[Section]:
@@ -60,47 +80,54 @@ class StackReader:
             if frame is not None:
                 current.frames.append(frame)
                 continue
-            pointer = self.instruction_pointer.match(text)
-            if pointer is None and (pointer := self.lost_pointer.match(text)):
+            if not self._any.match(text):
+                continue
+            pointer = self._pointer.match(text)
+            if pointer is None and (unnamed := self._lost_pointer.match(text)):
                 if not any(frame.pointer for frame in current.frames):
-                    current.frames.append(Frame(f"0x{pointer['address']}", pointer=True))
+                    current.frames.append(Frame(f"0x{unnamed['address']}", pointer=True))
                     lost = True
                 continue
             if lost and pointer is None:
-                pointer = self.link_register.match(text)
+                pointer = self._link_register.match(text)
             if pointer:
                 # Registers follow a call trace's own heading too: a pointer stays in its section
                 # unless that is a side one.
                 if not current.main:
                     current = Section("", main=True)
                     sections.append(current)
-                current.frames.append(replace(_frame(pointer), pointer=True))
+                current.frames.append(_frame(pointer)._replace(pointer=True))
                 lost = False
-            elif self.sections.search(text):
+            elif self._sections.match(text):
                 current = Section(text, main=False)
                 sections.append(current)
-            elif self.elsewhere.search(text):
+            elif self._elsewhere.match(text):
                 current = Section(text, main=False)
                 sections.append(current)
                 claimed = True
-            elif self.headings.search(text):
+            elif self._headings.match(text):
                 current = Section(text, main=not claimed)
                 sections.append(current)
                 claimed = False
         return sections
 
 
+def _with_all_groups(pattern: str) -> re.Pattern[str]:
+    """Compile a frame's pattern; groups that it lacks are added and never match."""
+    absent = "".join(f"(?P<{name}>(?!))?" for name in _GROUPS if f"?P<{name}>" not in pattern)
+    return re.compile(f"(?:{pattern}){absent}")
+
+
 def _frame(match: re.Match[str]) -> Frame:
-    groups = match.groupdict()
-    offset, line = groups.get("offset"), groups.get("line")
+    function, offset, file, line, module, doubt, inlined = match.group(*_GROUPS)
     return Frame(
-        function=plain_function(groups["function"]),
-        offset=int(offset, 16) if offset else None,
-        file=groups.get("file"),
-        line=int(line) if line else None,
-        module=groups.get("module"),
-        reliable=not groups.get("doubt"),
-        inlined=bool(groups.get("inlined")),
+        plain_function(function),
+        int(offset, 16) if offset else None,
+        file,
+        int(line) if line else None,
+        module,
+        doubt is None,
+        inlined is not None,
     )
 
 

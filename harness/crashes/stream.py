@@ -3,8 +3,9 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
+from typing import NamedTuple
 
 from harness.crashes.engine import Engine
 from harness.crashes.report import Report
@@ -27,19 +28,20 @@ _RUNNING = re.compile(
     re.M,
 )
 """What shows that a kernel has been running: a clock that has moved, a banner."""
+CONSEQUENCES = 1 << 16
+"""Bytes after a report in which a panic that says no more than "fatal exception" is its end."""
 SAID = 1000
 """Different one-line reports that are told of."""
 
 _ESCAPE = re.compile(rb"\x1b(?:\[[0-9;?]{0,16}[ -/]?[@-~]|[()][0-9A-Za-z]|[=>78cDEHMNOZ])")
 
 
-@dataclass(frozen=True)
-class Line:
-    """One console line: where it starts, who printed it, when (seconds), and its clean text."""
+class Line(NamedTuple):
+    """One console line: where it starts, who printed it, when (seconds, as printed), its text."""
 
     start: int
     context: str
-    seconds: float | None
+    stamp: str | None
     text: str
 
 
@@ -57,7 +59,7 @@ class _Open:
     has_frames: bool = False
     fatal: bool = False
     lossy: bool = False
-    seconds: float | None = None
+    stamp: str | None = None
 
 
 @cache
@@ -75,7 +77,7 @@ class ReportStream:
         self._rest = bytearray()
         self._offset = 0
         self._open: list[_Open] = []
-        self._reported = 0
+        self._told = -CONSEQUENCES
         self._said: set[str] = set()
         self._ran: int | None = None
         self._rest_length = 0
@@ -105,7 +107,8 @@ class ReportStream:
 
     def close(self) -> list[Report]:
         """Take the console's end; return what was pending, `complete` False."""
-        reports = list(self._end_of_rest())
+        # A line without an end may be half a line: what it ends is not known to be complete.
+        reports = [replace(report, complete=False) for report in self._end_of_rest()]
         while self._open:
             reports.extend(self._finish(self._open[0], complete=False))
         return reports
@@ -118,29 +121,36 @@ class ReportStream:
     def _end_of_rest(self) -> Iterator[Report]:
         """Yield the reports completed by the line that several chunks made up."""
         if self._rest_length:
-            self._note_running(bytes(self._rest), self._offset)
-            line = self._line(bytes(self._rest), self._offset)
+            raw, start = bytes(self._rest), self._offset
             self._offset += self._rest_length
             self._rest.clear()
             self._rest_length = 0
-            if self._open or _has_trigger(line.text, self._engine):
-                yield from self._take(line, self._offset)
+            self._note_running(raw, start)
+            marked = any(mark in raw for mark in self._engine.marks)
+            if marked:
+                yield from self._take(self._line(raw, start), self._offset)
+            elif self._open:
+                yield from self._go_on(self._line(raw, start), self._offset, marked=False)
 
     def _block(self, block: bytes, base: int) -> Iterator[Report]:
         """Yield the reports completed by `block`, which is whole lines."""
         self._note_running(block, base)
-        triggers = dict.fromkeys(self._engine.triggers, -1)
-        position = 0
+        places = dict.fromkeys(self._engine.marks, -1)
+        position, hit = 0, -1
         while position < len(block):
+            if hit < position:
+                hit = _next_hit(block, position, places)
             if not self._open:
-                hit = _next_hit(block, position, triggers)
-                if hit < 0:
+                if hit == len(block):
                     return
                 position = block.rfind(b"\n", position, hit) + 1 or position
             stop = block.find(b"\n", position) + 1
             line = self._line(block[position : min(stop, position + LINE_LIMIT)], base + position)
+            if hit < stop:
+                yield from self._take(line, base + stop)
+            else:
+                yield from self._go_on(line, base + stop, marked=False)
             position = stop
-            yield from self._take(line, base + stop)
 
     def _note_running(self, block: bytes, base: int) -> None:
         """Note where a kernel's clock is first seen to have moved from zero."""
@@ -152,28 +162,18 @@ class ReportStream:
     def _line(self, raw: bytes, start: int) -> Line:
         if b"\x1b" in raw:
             raw = _ESCAPE.sub(b"", raw)
-        text = raw.decode("utf-8", "replace") if not raw.isascii() else raw.decode("ascii")
-        text = text.replace("\r", "").replace("\0", "").rstrip("\n")
+        text = raw.decode("utf-8", "replace").rstrip("\r\n")
+        if "\r" in text or "\0" in text:
+            text = text.replace("\r", "").replace("\0", "")
         match = self._engine.prefix.match(text)
         if match is None:
             return Line(start, "", None, text)
-        seconds = match["seconds"]
-        return Line(
-            start,
-            match["context"] or "",
-            float(seconds) if seconds else None,
-            text[match.end() :],
-        )
+        stamp, context = match.group("seconds", "context")
+        return Line(start, context or "", stamp, text[match.end() :])
 
     def _take(self, line: Line, line_end: int) -> Iterator[Report]:
-        engine = self._engine
-        found = engine.opening(line.text) if _has_trigger(line.text, engine) else None
-        if found and not self._believed(found[0], line):
-            found = None
-        if found and engine.absorbed.search(line.text):
-            owners = [r for r in self._open if _owns(r, line)]
-            if owners or (self._reported and _is_consequence(found[0], line.text)):
-                found = None
+        """Yield the reports that a line with a mark completes; it may open one."""
+        found = self._opening(line)
         if found and not found[0].whole:
             rule = found[0]
             for report in list(self._open):
@@ -181,12 +181,10 @@ class ReportStream:
                     report.has_frames or len(self._open) >= OPEN_REPORTS or report.rule is rule
                 ):
                     yield from self._finish(report, complete=True)
-        for report in list(self._open):
-            if _owns(report, line):
-                yield from self._extend(report, line, line_end)
+        yield from self._go_on(line, line_end, marked=True)
         if found:
             rule, match = found
-            report = _Open(rule, match, line, [line.text], line_end, 1, seconds=line.seconds)
+            report = _Open(rule, match, line, [line.text], line_end, 1, stamp=line.stamp)
             report.fatal = rule.fatal
             self._open.append(report)
             if rule.whole:
@@ -196,43 +194,67 @@ class ReportStream:
                         self._said.add(whole.title)
                         yield whole
 
+    def _opening(self, line: Line) -> tuple[Rule, re.Match[str]] | None:
+        """Return the rule that `line` opens a report by, unless it is part of another report."""
+        found = self._engine.opening(line.text)
+        if found is None or not self._believed(found[0], line):
+            return None
+        if self._engine.absorbed.search(line.text):
+            if any(_owns(report, line) for report in self._open):
+                return None
+            follows = found[0].consequence_pattern
+            near = line.start - self._told < CONSEQUENCES
+            if near and follows and follows.search(line.text):
+                return None
+        return found
+
     def _believed(self, rule: Rule, line: Line) -> bool:
         """Say whether the rule's demands on where and when a line stands are met."""
-        if rule.stamped and line.seconds is None:
+        if rule.stamped and line.stamp is None:
             return False
         return not rule.after_boot or (self._ran is not None and self._ran < line.start)
 
-    def _extend(self, report: _Open, line: Line, line_end: int) -> Iterator[Report]:
+    def _go_on(self, line: Line, line_end: int, marked: bool) -> Iterator[Report]:
+        """Yield the open reports that are over with `line`."""
+        over = [
+            report
+            for report in self._open
+            if _owns(report, line) and self._extend(report, line, line_end, marked)
+        ]
+        for report in over:
+            yield from self._finish(report, complete=True)
+
+    def _extend(self, report: _Open, line: Line, line_end: int, marked: bool) -> bool:
+        """Add `line` to the report; say whether the report is over with it."""
         engine, text = self._engine, line.text
-        if engine.lossy and engine.lossy.search(text):
-            report.lossy = True
         report.lines.append(text)
+        if marked and engine.lossy and engine.lossy.search(text):
+            report.lossy = True
         if engine.body.match(text):
             report.end, report.kept, report.quiet = line_end, len(report.lines), 0
-            report.seconds = line.seconds or report.seconds
+            report.stamp = line.stamp or report.stamp
             if not report.has_frames and engine.stacks.frame(text):
                 report.has_frames = True
-            if engine.fatal and engine.fatal.search(text):
-                report.fatal = True
-            ends = report.rule.ends_pattern
-            if engine.ends.search(text) or (
-                ends is not None and report.has_frames and ends.search(text)
-            ):
-                yield from self._finish(report, complete=True)
-                return
+            if marked and self._is_end(report, text):
+                return True
         else:
             report.quiet += 1
-            patience = PATIENCE_TAGGED if report.opener.context else PATIENCE_UNTAGGED
-            late = (
-                line.seconds is not None
-                and report.seconds is not None
-                and line.seconds > report.seconds + report.rule.linger
-            )
-            if report.quiet > patience or late:
-                yield from self._finish(report, complete=True)
-                return
-        if len(report.lines) >= REPORT_LINES:
-            yield from self._finish(report, complete=True)
+            if report.quiet > (PATIENCE_TAGGED if report.opener.context else PATIENCE_UNTAGGED):
+                return True
+            if line.stamp and report.stamp:
+                linger = report.rule.linger
+                if float(line.stamp) > float(report.stamp) + linger:
+                    return True
+        return len(report.lines) >= REPORT_LINES
+
+    def _is_end(self, report: _Open, text: str) -> bool:
+        """Say whether the report is out with this line, and note when the kernel is."""
+        engine, ends = self._engine, report.rule.ends_pattern
+        if engine.fatal and engine.fatal.search(text):
+            report.fatal = True
+        if engine.ends.search(text):
+            return True
+        return ends is not None and report.has_frames and bool(ends.search(text))
 
     def _finish(self, report: _Open, complete: bool) -> Iterator[Report]:
         self._open.remove(report)
@@ -240,7 +262,7 @@ class ReportStream:
         verdict = self._engine.judge(report.rule, report.match, lines)
         if verdict is None:
             return
-        self._reported += 1
+        self._told = max(self._told, report.end)
         reason = verdict.corrupted_reason
         if reason is None and report.lossy:
             reason = "the console lost lines"
@@ -274,24 +296,15 @@ def _owns(report: _Open, line: Line) -> bool:
     return report.opener.context == line.context
 
 
-def _is_consequence(rule: Rule, text: str) -> bool:
-    return rule.consequence_pattern is not None and bool(rule.consequence_pattern.search(text))
+def _next_hit(block: bytes, position: int, places: dict[bytes, int]) -> int:
+    """Return where the next mark at or after `position` is, the block's length for none.
 
-
-def _has_trigger(text: str, engine: Engine) -> bool:
-    return any(trigger in text for trigger in engine.text_triggers)
-
-
-def _next_hit(block: bytes, position: int, triggers: dict[bytes, int]) -> int:
-    """Return where the next trigger at or after `position` is, -1 for none.
-
-    `triggers` remembers each one's next place, so that the block is searched once per trigger.
+    `places` remembers each mark's next place, so that the block is searched once per mark.
     """
-    nearest = -1
-    for trigger, place in triggers.items():
-        if -1 < place < position or place == -1:
-            place = block.find(trigger, position)
-            triggers[trigger] = place if place >= 0 else -2
-        if place >= 0 and (nearest < 0 or place < nearest):
-            nearest = place
+    nearest = none = len(block)
+    for mark, place in places.items():
+        if place < position:
+            place = block.find(mark, position)
+            places[mark] = place = place if place >= 0 else none
+        nearest = min(nearest, place)
     return nearest

@@ -169,18 +169,26 @@ GRAMMAR = Grammar(
         r"|Automatic reboot|Rebooting|--> Press|db> )"
     ),
     frames=(
-        rf"\s{{0,8}}(?:#\d{{1,3}}\s{{1,3}})?0x[0-9a-f]{{4,16}}(?::)? at {_FUNCTION}"
-        r"(?:\+0x(?P<offset>[0-9a-f]{1,8}))?",
-        rf"\s{{0,8}}(?:[\w.$]{{1,120}}\(\) )?at {_FUNCTION}\+0x(?P<offset>[0-9a-f]{{1,8}})",
-        rf"\s{{0,8}}{_FUNCTION}\(\) at ",
+        # kern/subr_stack.c: stack_print_ddb(); ddb's traces of amd64 and arm64, of powerpc64
+        (
+            " at ",
+            rf"\s{{0,8}}(?:#\d{{1,3}}\s{{1,3}})?0x[0-9a-f]{{4,16}}:? at {_FUNCTION}"
+            r"(?:\+0x(?P<offset>[0-9a-f]{1,8}))?",
+        ),
+        (
+            " at ",
+            rf"\s{{0,8}}[\w.$]{{1,120}}\(\) at {_FUNCTION}\+0x(?P<offset>[0-9a-f]{{1,8}})",
+        ),
+        ("() at ", rf"\s{{0,8}}{_FUNCTION}\(\) at "),
     ),
     instruction_pointer=rf"Stopped at\s{{1,12}}{_FUNCTION}\+0x(?P<offset>[0-9a-f]{{1,8}})",
     lost_pointer=r"(?!)",
     link_register=r"(?!)",
-    headings=r"stack backtrace:",
+    headings=r"(?:KDB: )?stack backtrace:",
     sections=r"(?!)",
     elsewhere=r"(?!)",
     ends=r"^Stopped at|^db> |^Uptime: |^Automatic reboot|^--> Press|^Rebooting\.\.\.",
+    marks=("Stopped at", "db> ", "Uptime: ", "Automatic reboot", "--> Press", "Rebooting..."),
     absorbed=r"panic: |Stopped at|locks held",
     harmless=r"(?!)",
     generic=GENERIC,

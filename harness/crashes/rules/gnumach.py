@@ -113,8 +113,8 @@ GRAMMAR = Grammar(
     ),
     frames=(
         # ddb's trace: `function(arguments)+0x12`, with file and line where symbols have them
-        rf"\s{{0,20}}{_NAME}\([0-9a-fx, ]{{0,200}}\)(?:\+0x(?P<offset>[0-9a-f]{{1,8}}))?",
-        rf"\s{{0,20}}0x[0-9a-f]{{4,16}}\s{{1,4}}{_NAME}\+0x(?P<offset>[0-9a-f]{{1,8}})",
+        ("(", rf"\s{{0,20}}{_NAME}\([0-9a-fx, ]{{0,200}}\)(?:\+0x(?P<offset>[0-9a-f]{{1,8}}))?"),
+        ("+0x", rf"\s{{0,20}}0x[0-9a-f]{{4,16}}\s{{1,4}}{_NAME}\+0x(?P<offset>[0-9a-f]{{1,8}})"),
     ),
     instruction_pointer=rf"Stopped at\s{{1,12}}{_NAME}\+(?:0x)?(?P<offset>[0-9a-f]{{1,8}})",
     lost_pointer=r"(?!)",
@@ -123,6 +123,7 @@ GRAMMAR = Grammar(
     sections=r"(?!)",
     elsewhere=r"(?!)",
     ends=r"^Stopped at|^db(?:\{\d{1,3}\})?> |Debugger invoked|: kernel_trap: trap|In tight loop",
+    marks=("Stopped at", "db> ", "db{", "Debugger invoked", ": trap", "In tight loop"),
     absorbed=r"panic |kernel trap|Stopped at|page fault at|DOUBLE FAULT",
     harmless=r"(?!)",
     generic=(

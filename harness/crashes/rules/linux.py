@@ -417,7 +417,7 @@ LOCKDEP = (
         ),
     ),
     Rule(
-        "spinlock-debug", Kind.LOCKDEP, "lock",
+        "spinlock-debug", Kind.LOCKDEP, " on CPU#",
         # kernel/locking/spinlock_debug.c: spin_bug(), rwlock_bug(), __spin_lock_debug()
         r"BUG: (?P<what>(?:raw_?)?(?:spinlock|rwlock|write-lock|read-lock)[\w -]{3,40}?) on CPU#",
         (Form("BUG: {what} in {function}"),),
@@ -480,7 +480,7 @@ HANGS = (
         all_contexts=True, linger=15.0,
     ),
     Rule(
-        "hung-task", Kind.HUNG_TASK, "blocked ",
+        "hung-task", Kind.HUNG_TASK, "INFO: task ",
         # kernel/hung_task.c: check_hung_task()
         r"INFO: task .{1,80} blocked (?:in I/O wait )?for more than \d+ seconds",
         (Form("INFO: task hung in {function}", _HANG, generic=BLOCKING),),
@@ -493,7 +493,7 @@ HANGS = (
         linger=15.0,
     ),
     Rule(
-        "rcu-stall", Kind.RCU_STALL, "detected",
+        "rcu-stall", Kind.RCU_STALL, "INFO: ",
         # kernel/rcu/tree_stall.h: print_cpu_stall(), print_other_cpu_stall(); kernel/rcu/tasks.h
         r"INFO: (?:rcu_\w{1,30}|\w{1,30}) (?:self-)?detected (?:expedited )?stalls? on",
         (Form("INFO: rcu detected stall in {function}", _STALL, sources=(Source.ANCHOR,)),),
@@ -510,7 +510,7 @@ HANGS = (
 
 CORRUPTION = (
     Rule(
-        "slab-corruption", Kind.MEMORY_CORRUPTION, "ainted",
+        "slab-corruption", Kind.MEMORY_CORRUPTION, "BUG ",
         # mm/slub.c: slab_bug()
         r"BUG (?P<cache>[\w.:-]{1,64}) \((?:Not t|T)ainted.{0,80}?\): (?P<what>.*\w)",
         (Form("BUG: {what}"),),
@@ -629,6 +629,7 @@ GRAMMAR = Grammar(
     sections=lines.SIDE_SECTIONS,
     elsewhere=lines.ELSEWHERE,
     ends=r"---\[ end (?:trace|Kernel panic)|^Rebooting in \d+ seconds",
+    marks=("---[ end ", "Rebooting in ", "printk messages dropped", "=========="),
     absorbed=(
         # an opening line that is also part of others' reports
         r"Kernel panic - |Oops|Internal error: |invalid opcode|kernel BUG at|Unhandled fault"

@@ -11,6 +11,7 @@ _OFFSET = r"\+0x(?P<offset>[0-9a-f]{1,8})/0x[0-9a-f]{1,8}"
 _MODULE = r"(?: \[(?P<module>[\w-]{1,64})[^\]]{0,80}\])?"
 _ADDRESS = r"\[?<?(?:0x)?[0-9a-f]{8,16}>?\]?"
 _FILE = r"(?P<file>[\w./+-]{1,200}\.(?:c|h|S|s|rs)):(?P<line>\d{1,7})"
+_PLACE = rf"(?: {_FILE})?(?P<inlined> \[inline\])?"
 _STAMP = r"\[ {0,8}\d{1,10}\.\d{6}\]"
 _MARK = r"</?[A-Z#]\w{1,20}>"
 
@@ -23,16 +24,21 @@ PREFIX = (
 
 FRAMES = (
     # x86, arm64, riscv, ppc64: ` [<address>] ? function+0x1/0x2 [module] (unreliable) file.c:3`
-    rf"\s{{0,40}}(?:{_MARK}\s{{0,4}})?(?:{_STAMP}\s{{0,4}})?(?:{_ADDRESS}\s{{1,4}}){{0,2}}"
-    rf"(?P<doubt>\? )?{_SYMBOL}{_OFFSET}{_MODULE}(?:\s\([a-z]{{1,20}}\))?"
-    rf"(?:(?: {_FILE})?(?P<inlined> \[inline\])?)",
+    (
+        "+0x",
+        rf"\s{{0,40}}(?:{_MARK}\s{{0,4}})?(?:{_STAMP}\s{{0,4}})?(?:{_ADDRESS}\s{{1,4}}){{0,2}}"
+        rf"(?P<doubt>\? )?{_SYMBOL}{_OFFSET}{_MODULE}(?:\s\([a-z]{{1,20}}\))?{_PLACE}",
+    ),
     # arm: `[<address>] (function) from [<address>] (caller+0x1/0x2)`
-    rf"\s{{0,8}}\[<[0-9a-f]{{8,16}}>\] \([^)]{{1,120}}\) from \[<[0-9a-f]{{8,16}}>\] "
-    rf"\({_SYMBOL}{_OFFSET}{_MODULE}(?:(?: {_FILE})?(?P<inlined> \[inline\])?)",
-    rf"\s{{0,8}}[\w.$]{{1,120}} from {_SYMBOL}{_OFFSET}",
+    (
+        ") from [",
+        rf"\s{{0,8}}\[<[0-9a-f]{{8,16}}>\] \([^)]{{1,120}}\) from \[<[0-9a-f]{{8,16}}>\] "
+        rf"\({_SYMBOL}{_OFFSET}{_MODULE}{_PLACE}",
+    ),
+    (" from ", rf"\s{{0,8}}[\w.$]{{1,120}} from {_SYMBOL}{_OFFSET}"),
     # what a symbolizer makes of them
-    rf"\s{{0,40}}{NAME} {_FILE}(?P<inlined> \[inline\])?\s{{0,4}}$",
-    rf"--- interrupt: [0-9a-f]{{1,4}} at {_SYMBOL}{_OFFSET}",
+    (":", rf"\s{{0,40}}{NAME} {_FILE}(?P<inlined> \[inline\])?\s{{0,4}}$"),
+    ("--- interrupt", rf"--- interrupt: [0-9a-f]{{1,4}} at {_SYMBOL}{_OFFSET}"),
 )
 
 INSTRUCTION_POINTER = (
@@ -47,24 +53,25 @@ LOST_POINTER = (
 )
 LINK_REGISTER = rf"(?:LR is at |lr : |LR \[[0-9a-f]{{16}}\] |ra : ){_SYMBOL}{_OFFSET}"
 
-HEADINGS = r"(?:Call [Tt]race|[Bb]acktrace|stack backtrace):"
+HEADINGS = r"\s{0,8}(?:Call [Tt]race|[Bb]acktrace|stack backtrace):"
 
 SIDE_SECTIONS = (
     # stacks of what happened before or elsewhere
-    r"^\s{0,8}(?:(?:Allocated|Freed) by task|Last potentially|Second to last|Uninit was"
+    r"\s{0,8}(?:(?:Allocated|Freed) by task|Last potentially|Second to last|Uninit was"
     r"|Local variable|-> #\d|Preemption disabled|page last|kfence-#\d.{0,120} by task"
-    r"|irq event stamp|Showing all locks|INFO: (?:Allocated|Freed) in|(?:read|write) to .{1,80} by )"
-    r"|\bwhich became |state was registered at|^\s{0,4}\{[A-Z-]{1,40}\} "
+    r"|irq event stamp|Showing all locks|INFO: (?:Allocated|Freed) in"
+    r"|(?:read|write) to .{1,80} by |(?:\.\.\. )?which became |(?:.{0,80} )?state was registered at"
+    r"|\{[A-Z-]{1,40}\} )"
 )
 
-ELSEWHERE = r"^\s{0,8}(?:rcu: )?(?:NMI backtrace|Sending NMI|RCU grace-period|Task dump for)"
+ELSEWHERE = r"\s{0,8}(?:rcu: )?(?:NMI backtrace|Sending NMI|RCU grace-period|Task dump for)"
 
 BODY = (
     r"\s{0,40}(?:"
     # stacks
-    rf"{HEADINGS}|stack trace|{_MARK}|\[<[0-9a-f]{{8,16}}>\]|\S{{1,120}} \S{{1,200}}:\d{{1,7}}"
-    r"(?: \[inline\])?\s{0,4}$"
-    r"|(?:\[?<?(?:0x)?[0-9a-f]{8,16}>?\]? ){0,2}(?:\? )?[A-Za-z_.(<$][^\s+]{0,250}\+0x[0-9a-f]{1,8}/"
+    r"(?:\[?<?(?:0x)?[0-9a-f]{8,16}>?\]? ){0,2}(?:\? )?[A-Za-z_.(<$][^\s+]{0,250}\+0x[0-9a-f]{1,8}/"
+    rf"|{HEADINGS}|stack trace|{_MARK}|\[<[0-9a-f]{{8,16}}>\]"
+    r"|\S{1,120} \S{1,200}:\d{1,7}(?: \[inline\])?\s{0,4}$"
     r"|\S{1,120} from \S|--- interrupt|0x[0-9a-f]{1,16}\s{0,4}$|\.\.\.$"
     # registers, code, the machine
     r"|R[A-Z0-9]{2}: |E[A-Z]{2}: |[CDEFGS]S: |[CD]R\d: |RIP|EIP|IP: |PKRU|Code:|CPU: |CPU\d{0,4}: "
