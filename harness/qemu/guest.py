@@ -81,6 +81,8 @@ async def started_guest(
     command = QemuCommand(plan.machine, plan.boot, memory, snapshot is not None, plugin)
     async with AsyncExitStack() as stack:
         console_log = stack.enter_context(files.console.open("wb"))
+        if snapshot is not None and snapshot.console is not None:
+            console_log.write(snapshot.console.read_bytes())
         control_log = stack.enter_context(files.control.open("w", encoding="utf-8", buffering=1))
         messages = stack.enter_context(files.messages.open("wb"))
         process = QemuProcess.start(command, messages)

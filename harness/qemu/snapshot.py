@@ -30,6 +30,8 @@ class Snapshot:
 
     memory_path: Path
     state_path: Path
+    console: Path | None = None
+    """The saved guest's console so far: a restored guest's console goes on from there."""
 
     async def load(self, monitor: QMPClient) -> None:
         """Loads the device state into a QEMU started with `incoming` and lets it run."""

@@ -79,14 +79,13 @@ class TerminalWatcher:
         self._records.append(record)
         self._ran += 1
         self._decision = decision
-        attempts = ""
+        text = f"{record.arm} {record.number}: {record.verdict} ({record.reason[:110]}"
         if record.attempts:
-            attempts = f", {record.attempts_reproduced} of {record.attempts} attempts"
-        found = self._rate(record.arm)
-        self._line(
-            f"{record.arm} {record.number}: {record.verdict} ({record.reason[:110]}{attempts}; "
-            f"{record.cpu_seconds:.2f} CPU s) rate {_interval(found)}{self._eta()}"
-        )
+            text += f", {record.attempts_reproduced} of {record.attempts} attempts"
+        text += f"; {record.cpu_seconds:.2f} CPU s)"
+        if not self._console.is_terminal:  # the live table has these
+            text += f" rate {_interval(self._rate(record.arm))}{self._eta()}"
+        self._line(text)
 
     def _rate(self, arm: str) -> Any:
         counted = [r for r in self._records if r.arm == arm and r.verdict != Verdict.VOID]
@@ -100,8 +99,8 @@ class TerminalWatcher:
         if self._rule.every_trial:
             blocks = float(self._rule.budget - decision.trials)
         else:
-            seen = max(1, decision.trials)
-            expected = min(0.999, max(0.001, decision.events / seen))
+            # the mean of a uniform prior's posterior: neither 0 nor 1 after a few trials
+            expected = (decision.events + 1) / (decision.trials + 2)
             blocks = plan(
                 self._rule, expected, 0.0, decision.trials, decision.events
             ).expected_trials

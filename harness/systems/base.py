@@ -38,8 +38,11 @@ class System(Protocol):
         """Builds the image, or finds it in the cache. Raises HarnessError."""
         ...
 
-    def reseed_command(self, seed: int) -> str:
-        """A shell command that gives a restored guest randomness of its own."""
+    def trial_start_command(self, seed: int) -> str:
+        """A shell command that gives a restored guest randomness of its own and says so.
+
+        It leaves a line on the console, so that the trial's part of it has a beginning.
+        """
         ...
 
     async def read_symbols(self, channel: ControlChannel) -> bytes:

@@ -141,22 +141,21 @@ class Snapshots:
         if key not in self._made:
             storage = self._stack.enter_context(snapshot_storage())
             self._watcher.say(f"booting {arm.kernel.label} for a snapshot")
-            await self._make(arm, storage)
-            self._made[key] = storage
+            evidence = await self._make(arm, storage)
+            self._made[key] = replace(storage, console=evidence.console)
         return self._made[key]
 
-    async def _make(self, arm: PreparedArm, storage: Snapshot) -> None:
-        evidence = self._folder.path / "boots" / arm.kernel.release
+    async def _make(self, arm: PreparedArm, storage: Snapshot) -> GuestFiles:
+        evidence = self._folder.path / "boots" / arm.name
         evidence.mkdir(parents=True, exist_ok=True)
+        files = GuestFiles.within(evidence)
         for attempt in range(1, _BOOT_TRIES + 1):
             try:
-                async with started_guest(
-                    arm.plan, GuestFiles.within(evidence), memory=memory_of(storage)
-                ) as guest:
+                async with started_guest(arm.plan, files, memory=memory_of(storage)) as guest:
                     for command in arm.setup:
                         await guest.channel.check(command)
                     await save_snapshot(guest.monitor, storage)
-                return
+                return files
             except GuestError as error:
                 if attempt == _BOOT_TRIES:
                     raise InfrastructureError(
@@ -164,3 +163,4 @@ class Snapshots:
                         f"the last time: {error}\n  its console is in {evidence}"
                     ) from error
                 self._watcher.say(f"boot {attempt} of {arm.kernel.label} failed; trying again")
+        raise AssertionError("unreachable: the last try returns or raises")

@@ -217,7 +217,7 @@ async def run_trial(
             if arm.snapshot is None:
                 for command in arm.setup:
                     await guest.channel.check(command)
-            await guest.channel.check(SYSTEMS[arm.system].reseed_command(seed))
+            await guest.channel.check(SYSTEMS[arm.system].trial_start_command(seed))
             ready = (time.monotonic() - started, guest.process.cpu_seconds())
             watch = _Watch(arm, guest)
             seen = watch.seen

@@ -56,9 +56,9 @@ class Linux:
             workload=WORKLOAD_PATH,
         )
 
-    def reseed_command(self, seed: int) -> str:
-        """Mixes the seed into the kernel's entropy pool (random(4))."""
-        return f"echo {seed} > /dev/urandom"
+    def trial_start_command(self, seed: int) -> str:
+        """Mixes the seed into the kernel's entropy pool (random(4)); says so in its log."""
+        return f"echo {seed} > /dev/urandom; echo '<1>harness: trial, seed {seed}' > /dev/kmsg"
 
     async def read_symbols(self, channel: ControlChannel) -> bytes:
         """/proc/kallsyms, compressed on its way: a serial port is slow."""
