@@ -100,19 +100,19 @@ class Engine:
         frames: tuple[Frame, ...],
     ) -> Verdict:
         reason = _corruption(form, details, sections, self.foreign)
-        function: str | None = None
-        names: list[str] = []
-        wants_function = any("{function}" in text for text in (form.title, *form.alts))
-        if wants_function and reason not in _NO_FUNCTION:
-            function = self._guilty(form, details, lines, sections)
-        if wants_function:
-            names = self.names(function) if function else [CORRUPTED]
-            if function is None:
-                reason = reason or "no frame of the stack can be guilty"
+        blamed = None
+        if reason not in _NO_FUNCTION:
+            blamed = self._guilty(form, details, lines, sections)
+        function, names = None, [""]
+        if blamed:
+            function, *_ = names = self.names(blamed)
+        elif "{function}" in form.title:
+            names = [CORRUPTED]
+            reason = reason or "no frame of the stack can be guilty"
         texts = {name: self.stable(value) for name, value in details.items()}
         titles: list[str] = []
         for text in (form.title, *form.alts):
-            for name in names or [""]:
+            for name in names:
                 title = _shape(text, {**texts, "function": name})
                 if title not in titles:
                     titles.append(title)
@@ -120,7 +120,7 @@ class Engine:
             kind=form.kind or rule.kind,
             title=titles[0],
             alt_titles=tuple(titles[1:]),
-            function=names[0] if function is not None else None,
+            function=function,
             frames=frames,
             corrupted_reason=reason,
         )

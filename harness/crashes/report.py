@@ -66,6 +66,8 @@ class Report:
     function, None where the title has none. `complete` is False when the console ended before the
     report did; `corrupted` when lines are lost, torn or interleaved so that the title may be wrong
     (`corrupted_reason` says how). `fatal` is True when the kernel cannot go on.
+    `rule` names the rule that found it, `text` is what it read: the report's own lines, without
+    timestamps and without the lines of others.
     """
 
     system: str
@@ -80,4 +82,5 @@ class Report:
     corrupted_reason: str | None
     complete: bool
     fatal: bool
+    rule: str = ""
     text: str = ""

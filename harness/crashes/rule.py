@@ -40,14 +40,19 @@ def compiled(pattern: str) -> re.Pattern[str]:
 class Form:
     """One way in which a report may look, and its title.
 
-    Every pattern in `needs` must match a line of the report (the opening line, or one below it;
-    `near` bounds how many lines below are looked at). Named groups of the opening pattern and of
-    `needs` may stand in the title as `{name}`, the guilty function as `{function}`.
-    `skip` and `keep` add to and take from the system's list of generic functions, `generic`
-    replaces it. `stack_needed` says that without a stack the report must have lost lines,
-    `pointer_first` that the registers come before the stack, and `reported_by` which function the
-    stack must show (a pattern; the group `site` of the opening line, when there is none): other
-    stacks are another CPU's.
+    - `title`, `alts`: named groups of the opening pattern and of `needs` stand as `{name}`, the
+      guilty function as `{function}`.
+    - `needs`: patterns, each of which must match a line of the report: the opening line or one of
+      the next (`near` counts them all).
+    - `sources`: where the guilty function is looked for; `section` is for Source.SECTION.
+    - `skip`, `keep`: functions that are never, or that may be, guilty here; `generic` replaces the
+      system's list.
+    - `pointer_first`: the registers come before the stack.
+    - `reported_by`: which function the first stack must show, else it is another CPU's. Without it,
+      the group `site` of the opening line says so, where it has one.
+    - `stack_needed`: without a stack, lines must have been lost.
+    - `kind`: the kind, where it is not the rule's.
+    - `corrupted`: a report of this form has lost lines.
     """
 
     title: str
@@ -82,13 +87,19 @@ class Form:
 class Rule:
     """How one sort of report begins and which forms it has; the first form that fits is taken.
 
-    `trigger` is a literal that every opening line contains: lines without any rule's trigger are
-    never looked at, which is what makes the parser fast. `all_contexts` takes the lines of all CPUs
-    in, as the reports do that make other CPUs print their stacks. `linger` is how many seconds of
-    other lines the report outlives. A `strict` rule's
-    opening line alone is no report: one of the forms must fit. `whole` rules end with their opening line, `stamped` ones need a
-    kernel timestamp on it (what is no format of the kernel's may be a program's), `after_boot`
-    ones a kernel that had been running.
+    - `trigger`: a literal that every opening line contains. Lines without any rule's trigger are
+      never looked at, which is what makes the parser fast.
+    - `opens`, `unless`: what the opening line matches, and must not match.
+    - `fatal`: the kernel cannot go on.
+    - `all_contexts`: the lines of all CPUs belong to the report, as they do where a kernel makes
+      other CPUs print their stacks.
+    - `consequence`: panics whose text matches only end a report that was told of just before.
+    - `ends`: the line that ends the report once its stack is out (besides the grammar's `ends`).
+    - `linger`: seconds of other lines that the report outlives.
+    - `whole`: the opening line is the whole report.
+    - `strict`: the opening line alone is no report; one of the forms must fit.
+    - `stamped`: the line needs a kernel timestamp: without one it may be a program's.
+    - `after_boot`: the line opens a report only where a kernel had been running before.
     """
 
     name: str
@@ -120,17 +131,27 @@ class Rule:
 
 @dataclass(frozen=True)
 class Grammar:
-    """All that the engine knows of one system.
+    """All that the engine knows of one system; patterns of lines match at the beginning.
 
-    `body` matches the lines that belong to a report wherever they stand, `harmless` the lines that
-    look like a report's beginning and are none, `ends` the line that ends any report, `absorbed`
-    the opening lines that belong to a report that is already open. `generic` matches the functions
-    that are never guilty where another is left, `machinery` those that never are. `sections` matches the headings of stacks that are not the report's own, and
-    `headings` those of its own; these and the pointers match at a line's beginning. `frames` are
-    (literal that every such line has, pattern). `elsewhere` a line after which the next heading's is not; `link_register` stands in for an instruction pointer that is no
-    function (`lost_pointer`). `substitutions` make a line of text a stable title. `lock_sites_skipped`
-    matches places of locks that say nothing, `anchors` are tried tier by tier.
-    `foreign` matches functions whose stack is no crash's.
+    - `prefix`: what stands before a line's text; groups `seconds` and `context` (the caller).
+    - `body`: lines that belong to a report wherever they stand.
+    - `frames`: (literal that every such line has, pattern with the group `function`).
+    - `instruction_pointer`, and `lost_pointer` (one that is no function, group `address`), for
+      which `link_register` then stands in.
+    - `headings` of the report's own stacks; `sections`: of others; `elsewhere`: lines after which
+      the next heading is another's.
+    - `ends`: the last line of any report (searched); `marks`: literals of all that `ends`, `fatal`,
+      `lossy` and the rules' `ends` match: lines without one are not searched.
+    - `absorbed`: opening lines that belong to a report that is already open (searched).
+    - `harmless`: lines that look like an opening and are none (searched).
+    - `generic`: functions that are never guilty where another is left; `machinery`: those that
+      never are; `lock_sites_skipped`: places of locks that say nothing.
+    - `anchors`: patterns of "function caller", tier by tier, for Source.ANCHOR;
+      `anchor_sections_skipped`: functions whose stacks are not looked at.
+    - `aliases`: (pattern of a function, its name in titles, other names…).
+    - `substitutions`: (pattern, replacement) that make a line of text a stable title.
+    - `foreign`: functions whose stack is no crash's; `fatal`: lines after which the kernel does not
+      go on; `lossy`: lines that say that others were lost.
     """
 
     system: str

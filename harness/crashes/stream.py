@@ -279,6 +279,7 @@ class ReportStream:
             corrupted_reason=reason,
             complete=complete,
             fatal=report.fatal,
+            rule=report.rule.name,
             text="\n".join(lines),
         )
 

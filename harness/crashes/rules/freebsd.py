@@ -122,7 +122,7 @@ RULES = (
     Rule(
         "locks-held", Kind.LOCKDEP, "locks held",
         # kern/subr_witness.c: witness_warn()
-        r"(?P<what>Sleeping on|Kernel page fault with|.{1,60} with) (?:\"[^\"]{1,64}\" with )?the"
+        r"(?:Sleeping on|Kernel page fault with|.{1,60} with) (?:\"[^\"]{1,64}\" with )?the"
         r" following non-sleepable locks held",
         (
             Form("witness: sleeping with non-sleepable locks held in {function}", near=1,
@@ -162,11 +162,11 @@ GRAMMAR = Grammar(
         r"(?:<\d{1,3}>)?(?:\[(?P<seconds>\d{1,10}(?:\.\d{1,6})?)\] )?(?P<context>(?!))?"
     ),
     body=(
-        r"\s{0,20}(?:#\d{1,3} |[\w.$]{1,120}\(\) at |0x[0-9a-f]{8,16}: at |---|KDB: |cpuid = |time = "
-        r"|panic: |Stopped at|\[ thread|[\w /-]{1,40}\s{0,30}= |= |x\d{1,2}: |(?:esr|far|elr|spsr|sp|lr)"
-        r":? |exclusive |shared |\d(?:st|nd|rd) 0x|lock order |stack backtrace|fatal kernel trap"
-        r"|virtual address|exception |srr[01] |current msr|lr |frame |curthread|pid =|Uptime:|Dumping"
-        r"|Automatic reboot|Rebooting|--> Press|db> )"
+        r"\s{0,20}(?:#\d{1,3} |[\w.$]{1,120}\(\) at |0x[0-9a-f]{8,16}: at |---|KDB: |cpuid = "
+        r"|time = |panic: |Stopped at|\[ thread|[\w /-]{1,40}\s{0,30}= |= |x\d{1,2}: "
+        r"|(?:esr|far|elr|spsr|sp|lr):? |exclusive |shared |\d(?:st|nd|rd) 0x|lock order "
+        r"|stack backtrace|fatal kernel trap|virtual address|exception |srr[01] |current msr"
+        r"|frame |curthread|pid =|Uptime:|Dumping|Automatic reboot|Rebooting|--> Press|db> )"
     ),
     frames=(
         # kern/subr_stack.c: stack_print_ddb(); ddb's traces of amd64 and arm64, of powerpc64

@@ -108,8 +108,8 @@ GRAMMAR = Grammar(
     prefix=r"(?P<seconds>(?!))?(?P<context>(?!))?",
     body=(
         r"\s{0,20}(?:kernel: |kernel trap|Kernel |Stopped at|db(?:\{\d{1,3}\})?> |panic |Debugger"
-        r"|[A-Z]{3} [0-9A-Fa-f]|[ER][A-Z]{2} |R\d{1,2} |trapno |[er]?flags|EFL|CS |[A-Za-z_][\w.]{0,120}\("
-        r"|>>>>>|0x[0-9a-f]{4,16}\(|In tight loop)"
+        r"|[A-Z]{3} [0-9A-Fa-f]|[ER][A-Z]{2} |R\d{1,2} |trapno |[er]?flags|EFL|CS |>>>>>"
+        r"|[A-Za-z_][\w.]{0,120}\(|0x[0-9a-f]{4,16}\(|In tight loop)"
     ),
     frames=(
         # ddb's trace: `function(arguments)+0x12`, with file and line where symbols have them

@@ -169,8 +169,8 @@ SANITIZERS = (
         # kernel/kcsan/report.c: print_report()
         r"BUG: KCSAN: (?P<what>data-race|assert: race) in ",
         (
-            Form("KCSAN: {what} in {function} / {other}", sources=(Source.DETAIL,), near=1, keep=_ANY,
-                 needs=(rf"race in {lines.NAME}(?:\+\S{{1,30}})? / (?P<other>[\w.]{{1,100}})",)),
+            Form("KCSAN: {what} in {function} / {other}", sources=(Source.DETAIL,), near=1,
+                 keep=_ANY, needs=(rf"race in {lines.NAME}(?:\+\S{{1,30}})? / (?P<other>[\w.]{{1,100}})",)),
             Form("KCSAN: {what} in {function}", sources=(Source.DETAIL,), near=1, keep=_ANY,
                  needs=(rf"race in {lines.NAME}",)),
         ),
@@ -270,9 +270,9 @@ OOPSES = (
         fatal=True,
     ),
     Rule(
-        "stack-overflow", Kind.STACK_OVERFLOW, "ernel stack overflow",
+        "stack-overflow", Kind.STACK_OVERFLOW, "nsufficient stack space",
         # arch/arm64/kernel/traps.c: handle_bad_stack(); arch/riscv/kernel/traps.c
-        r"(?:Insufficient stack space|[Kk]ernel stack overflow)",
+        r"Insufficient stack space to handle exception",
         (Form("kernel stack overflow in {function}", _OVERFLOW),),
         fatal=True,
     ),
@@ -549,7 +549,8 @@ CORRUPTION = (
         # fs/dcache.c: umount_check()
         r"BUG: Dentry .{0,200}still in use \(\d+\)\s{1,4}\[unmount of (?P<what>[^\]]{1,80})\]",
         (Form("BUG: Dentry still in use in unmount",
-              ("BUG: Dentry still in use [unmount of {what}]",), stack_needed=False),),
+              ("BUG: Dentry still in use [unmount of {what}]",), stack_needed=False,
+              skip=r"^(?:umount_check|d_walk|do_one_tree|shrink_dcache_\w+|generic_shut\w+)$"),),
     ),
     Rule(
         "busy-inodes", Kind.BUG, "Busy inodes after unmount",

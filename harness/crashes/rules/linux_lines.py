@@ -76,14 +76,17 @@ BODY = (
     # registers, code, the machine
     r"|R[A-Z0-9]{2}: |E[A-Z]{2}: |[CDEFGS]S: |[CD]R\d: |RIP|EIP|IP: |PKRU|Code:|CPU: |CPU\d{0,4}: "
     r"|Hardware name|Workqueue:|task: |Stack:|Tainted:|Not tainted|Comm: |Modules linked in|\[last "
-    r"|Dumping ftrace|\(ftrace|---|===|Oops|Internal error|pc : |lr : |sp : |x\d{1,2} ?: |r\d{1,2} ?:"
+    r"|Dumping ftrace"
+    r"|\(ftrace|---|===|Oops|Internal error|pc : |lr : |sp : |x\d{1,2} ?: |r\d{1,2} ?:"
     r"|pstate|PC is|LR is|Flags: |Control: |Process |Exception stack|[0-9a-f]{4}: |GPR\d|MSR: |XER"
     r"|CFAR|NIP |LR |Instruction dump|epc : |ra : |gp : |t\d ?: |s\d{1,2} ?: |a\d ?: |status: "
-    r"|Krnl |pgd = |\[[0-9a-f]{8,16}\] |PGD |#PF|BAD$|Mem abort|Data abort|  (?:ESR|EC|SET|EA|FSC) ="
+    r"|Krnl |pgd = |\[[0-9a-f]{8,16}\] |PGD |#PF|BAD$|Mem abort|Data abort"
+    r"|  (?:ESR|EC|SET|EA|FSC) ="
     r"|(?:ESR|EC|SET|EA|FSC|ISV|CM|GCS) = |swapper pgtable|user pgtable|Register r\d|8<---"
     # sanitizers, slab, pages
     r"|(?:Read|Write) (?:of|at)|(?:Last|First) potentially|(?:Allocated|Freed) by|The buggy"
-    r"| ?which belongs|\d{1,9}-byte region|Memory state|[ >]?[0-9a-f]{8,16}: |\^|Uninit was|Bytes \d"
+    r"| ?which belongs|\d{1,9}-byte region|Memory state|[ >]?[0-9a-f]{8,16}: |\^|Uninit was"
+    r"|Bytes \d"
     r"|Memory access|Local variable|Data copied|kfence-#|KASAN: |kasan: |Pointer tag|page:|page: "
     r"|page dumped|page_owner|page last|flags: |raw: |head: |INFO: (?:Slab|Object|Allocated|Freed)"
     r"|Object |Bytes b4|Redzone|Padding|race at|(?:read|write|assert)\b.{0,80} to 0x|value changed"
@@ -92,17 +95,21 @@ BODY = (
     # locks
     r"|#\d{1,4}: |->|other info|but |which |the existing|Chain exists|Possible |lock\(|\*\*\* DEAD"
     r"|irq event|(?:hard|soft)irqs? |no locks|\d{1,4} locks? held|rcu_scheduler|CPU\d {4,}|May be "
-    r"|\S{1,64} (?:is trying|just changed)|\S{1,64} \[HC\d|\(.{1,200}\)\{|[0-9a-f]{8,16} \(|and this"
+    r"|\S{1,64} (?:is trying|just changed)|\S{1,64} \[HC\d|\(.{1,200}\)\{"
+    r"|[0-9a-f]{8,16} \(|and this"
     r"|inconsistent \{|\{[A-Z-]{2,40}\}|to a |\.\.\. which|and (?:this|interrupts)|Preemption dis"
-    r"|in_atomic|preempt_count|RCU nest|caller is|last function|the code is fine|you didn|turning off"
+    r"|in_atomic|preempt_count|RCU nest|caller is|last function|the code is fine|you didn"
+    r"|turning off"
     r"|lock: 0x|\.owner|stack backtrace|\S{1,200}:\d{1,6} \S{1,40} .{0,80}usage|RCU used illegally"
     # stalls and hangs
-    r"|rcu: |RCU |\((?:detected|t=)|Sending NMI|NMI backtrace|Task dump|Showing all|INFO: lockdep is"
+    r"|rcu: |RCU "
+    r"|\((?:detected|t=)|Sending NMI|NMI backtrace|Task dump|Showing all|INFO: lockdep is"
     r"|\"echo 0 >|\S{1,60} {2,20}[RSDTtXZPI] |\s?\d{1,4}-[.!?]{3,4}|\d{1,4}: \(|All QSes|Unless "
     r"|\S{1,40} kthread starved|Showing busy|pool \d|workqueue |  pending|  in-flight"
     # ends
     r"|Kernel panic|Kernel Offset|Rebooting in|invalid opcode|general prot|stack guard|kernel stack"
-    r"|kernel BUG at|Shutting down|runtime stack:|goroutine \d|SMP: stopping|Memory Limit|note: .{1,80} exited with"
+    r"|kernel BUG at|Shutting down|runtime stack:|goroutine \d|SMP: stopping|Memory Limit"
+    r"|note: .{1,80} exited with"
     r")"
 )
 
