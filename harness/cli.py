@@ -143,7 +143,7 @@ def doctor() -> int:
     console = Console()
     findings = examine_host(project_folder())
     for finding in findings:
-        mark = "ok     " if finding.ok else "missing"
+        mark = "ok     " if finding.ok else "note   " if finding.optional else "missing"
         console.print(f"{mark} {finding.what}: {finding.found}", highlight=False, soft_wrap=True)
         if not finding.ok and finding.mend:
             console.print(f"        mend it with: {finding.mend}", highlight=False, soft_wrap=True)

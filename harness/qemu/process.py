@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import ctypes
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -127,14 +128,21 @@ class QemuProcess:
             end.close()
 
 
+def require_qemu(binary: str) -> None:
+    """Raises InfrastructureError where the program is not installed."""
+    if shutil.which(binary) is None:
+        raise InfrastructureError(
+            f"{binary} is not installed; `harness doctor` names the package that has it"
+        )
+
+
 def qemu_version(binary: str) -> str:
-    """First line of `binary --version`. Raises InfrastructureError where it is not installed."""
+    """First line of `binary --version`. Raises InfrastructureError where it does not run."""
+    require_qemu(binary)
     try:
         done = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError) as error:
-        raise InfrastructureError(
-            f"{binary} does not run ({error}); `harness doctor` names the package to install"
-        ) from error
+        raise InfrastructureError(f"{binary} does not run: {error}") from error
     return done.stdout.splitlines()[0]
 
 

@@ -22,7 +22,9 @@ from harness.progress import Say
 from harness.qemu.accelerator import TCG, choose_accelerator
 from harness.qemu.command import Boot, Machine
 from harness.qemu.guest import GuestPlan
+from harness.qemu.process import require_qemu
 from harness.systems.base import GuestImage
+from harness.systems.filesystem_image import filesystem_image
 from harness.systems.registry import SYSTEMS
 from harness.trials.arm import PreparedArm
 
@@ -69,11 +71,11 @@ async def prepare_arms(request: Request, say: Say) -> list[PreparedArm]:
             f"the target {request.target.name} does not run on {request.guest.name}; it runs on: "
             + ", ".join(model.guests)
         )
-    workload = _workload(request)
     arms = chosen_arms(request)
     if not request.failpoints:
         arms = [arm.model_copy(update={"use": []}) for arm in arms]
     machine = _machine(request, needs_tcg=any(arm.use for arm in model.arm), say=say)
+    workload = _workload(request)
     kernels: dict[str, ReadyKernel] = {}
     prepared = []
     for arm in arms:
@@ -95,6 +97,7 @@ class ReadyKernel:
 
 def _machine(request: Request, needs_tcg: bool, say: Say) -> Machine:
     model = request.guest.model.machine
+    require_qemu(model.qemu)
     accelerator = TCG if needs_tcg else choose_accelerator(model.accelerator, model.qemu, say)
     return Machine(
         binary=model.qemu,
@@ -114,7 +117,16 @@ def _ready_kernel(
     recipe = model.kernels[name][guest.name]
     kernel = acquire_kernel(recipe, guest.model.arch, request.target.folder, request.cache, say)
     image = SYSTEMS[guest.model.system].build_image(
-        guest.model, kernel, model.userland.modules, workload, request.cache, say
+        guest.model,
+        kernel,
+        model.userland.modules,
+        files={
+            f"/images/{image.name}.gz": filesystem_image(image, request.cache, say)
+            for image in model.userland.image
+        },
+        workload=workload,
+        cache=request.cache,
+        say=say,
     )
     boot = Boot(kernel.image, image.file, (*guest.model.boot.append, *recipe.append))
     return ReadyKernel(
