@@ -124,10 +124,32 @@ class KernelRecipe(Model):
         return self
 
 
+IMAGE_PLACEHOLDER = "{image}"
+
+
+class FilesystemImageModel(Model):
+    """[[userland.image]]: a file system made on the host, /images/NAME.gz in the guest."""
+
+    name: Name
+    size_mib: int = Field(ge=1, le=1024)
+    make: list[str] = Field(min_length=2)
+    """Program and arguments; `{image}` stands for a file of that size, all zeros."""
+    suite: str
+    packages: list[str] = Field(min_length=1)
+    """Where the program and its libraries come from."""
+
+    @model_validator(mode="after")
+    def _makes_the_image(self) -> "FilesystemImageModel":
+        if not any(IMAGE_PLACEHOLDER in word for word in self.make[1:]):
+            raise ValueError(f"`make` must name the image: write {IMAGE_PLACEHOLDER} for its file")
+        return self
+
+
 class TargetUserlandModel(Model):
     """[userland] of a target: what the guest is given before it counts as ready."""
 
     modules: list[str] = []
+    image: list[FilesystemImageModel] = []
     setup: list[str] = []
 
 
@@ -249,6 +271,7 @@ class TargetModel(Model):
         places = _unique("place", [place.name for place in self.place])
         switches = _unique("failpoint and order", [rule.name for rule in self.rules])
         arms = _unique("arm", [arm.name for arm in self.arm])
+        _unique("userland.image", [image.name for image in self.userland.image])
         _unique("symptom", [symptom.name for symptom in self.symptom])
         for failpoint in self.failpoint:
             _known("place", failpoint.place, places, f"failpoint {failpoint.name}")

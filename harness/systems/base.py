@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What the harness asks of an operating system."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -31,11 +31,13 @@ class System(Protocol):
         guest: GuestModel,
         kernel: Kernel,
         modules: Sequence[str],
+        files: Mapping[str, bytes],
         workload: Path | None,
         cache: Path,
         say: Say,
     ) -> GuestImage:
-        """Builds the image, or finds it in the cache. Raises HarnessError."""
+        """Builds the image, or finds it in the cache; `files` are added, by their absolute paths
+        in the guest. Raises HarnessError."""
         ...
 
     def trial_start_command(self, seed: int) -> str:

@@ -137,6 +137,9 @@ class _Watch:
         match event.kind:
             case "start":
                 seen.started = True
+            case "heartbeat":
+                # where a crash prevents "done", the last totals that were heard are kept
+                self.last_fields = event.fields
             case "attempt":
                 outcome = event.fields.get("outcome")
                 seen.attempts += 1

@@ -3,7 +3,7 @@
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from harness.files import write_atomically
 from harness.systems.linux import cpio
@@ -21,12 +21,14 @@ xargs
 
 @dataclass(frozen=True)
 class Userland:
-    """What goes into the image; `modules` are (name, content) in the order of loading."""
+    """What goes into the image; `modules` are (name, content) in the order of loading, `files`
+    (absolute path in the guest, content)."""
 
     init: Path
     busybox: Path
     workload: Path | None
     modules: tuple[tuple[str, bytes], ...]
+    files: tuple[tuple[str, bytes], ...] = ()
 
 
 def build_initramfs(userland: Userland, cache: Path) -> Path:
@@ -58,6 +60,15 @@ def _entries(userland: Userland) -> list[cpio.Entry]:
     ]
     entries += [cpio.link(f"bin/{applet}", "busybox") for applet in _APPLETS]
     entries += [cpio.file(_module_path(name)[1:], data) for name, data in userland.modules]
+    added = sorted({parent for path, _ in userland.files for parent in _parents(path)})
+    present = {entry.path for entry in entries}
+    entries += [cpio.folder(path) for path in added if path not in present]
+    entries += [cpio.file(path.lstrip("/"), data) for path, data in userland.files]
     if userland.workload is not None:
         entries.append(cpio.file(WORKLOAD_PATH[1:], userland.workload.read_bytes(), 0o755))
     return entries
+
+
+def _parents(path: str) -> list[str]:
+    """The folders above a file, as names in the archive."""
+    return [str(parent) for parent in PurePosixPath(path.lstrip("/")).parents if parent.name]

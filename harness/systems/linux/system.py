@@ -2,7 +2,7 @@
 """Linux as the harness drives it."""
 
 import gzip
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.console.channel import ControlChannel
@@ -33,11 +33,13 @@ class Linux:
         guest: GuestModel,
         kernel: Kernel,
         modules: Sequence[str],
+        files: Mapping[str, bytes],
         workload: Path | None,
         cache: Path,
         say: Say,
     ) -> GuestImage:
-        """Builds the initramfs, or finds it in the cache. Raises HarnessError."""
+        """Builds the initramfs, or finds it in the cache; `files` are added, by their absolute
+        paths in the guest. Raises HarnessError."""
         if modules and kernel.modules is None:
             raise ConfigurationError(
                 f"the target needs the modules {', '.join(modules)}, but {kernel.label} came "
@@ -49,6 +51,7 @@ class Linux:
             busybox=_busybox(guest, cache, say),
             workload=workload,
             modules=tuple(loaded),
+            files=tuple(files.items()),
         )
         return GuestImage(
             file=build_initramfs(userland, cache),
