@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""How often a forced order is reached and effective, against the same attempts left alone.
+
+Runs the buggy arm of a target, forced and without any failpoint, in trials of many attempts each on
+an unmodified kernel; both kinds take turns in one run. Prints one JSON line a guest:
+`forced_effective` and `unforced_effective` are fractions of the attempts that showed the symptom,
+`timeouts` counts the holds that ended by their time-out instead of by their order.
+"""
+
+import asyncio
+import json
+import sys
+import tempfile
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from harness.paths import cache_folder, project_folder
+from harness.plan.load import load_guest, load_target
+from harness.reports.terminal import TerminalWatcher
+from harness.trials.arm import PreparedArm
+from harness.trials.campaign import Snapshots, trial_seed
+from harness.trials.prepare import Request, prepare_arms
+from harness.trials.record import CampaignFolder
+from harness.trials.trial import TrialRecord, run_trial
+
+FORCED, UNFORCED = "buggy", "buggy-free"
+
+
+@dataclass
+class Tally:
+    """Attempts of one kind so far."""
+
+    attempts: int = 0
+    effective: int = 0
+    timeouts: int = 0
+
+    def add(self, record: TrialRecord) -> None:
+        """Counts a trial's attempts; a void trial ends the benchmark."""
+        if record.verdict == "void":
+            raise click.ClickException(f"a trial was void: {record.reason}")
+        self.attempts += record.attempts - record.attempts_failed
+        self.effective += record.attempts_reproduced
+        self.timeouts += sum(rule["timed_out"] for rule in map(vars, record.failpoints.values()))
+
+
+async def measure(arms: list[PreparedArm], trials: int) -> dict[str, Tally]:
+    """Runs the trials in turns and counts their attempts."""
+    tallies = {arm.name: Tally() for arm in arms}
+    watcher = TerminalWatcher(Console(stderr=True))
+    with tempfile.TemporaryDirectory(prefix="harness-bench-") as name:
+        async with AsyncExitStack() as stack:
+            snapshots = Snapshots(stack, CampaignFolder(Path(name)), watcher)
+            for number in range(1, trials + 1):
+                for arm in arms:
+                    folder = Path(name) / f"{arm.name}-{number}"
+                    folder.mkdir()
+                    ready = replace(arm, snapshot=await snapshots.of(arm))
+                    seed = trial_seed(0, arm.name, number)
+                    tallies[arm.name].add(await run_trial(ready, number, 0, seed, folder))
+                print(f"{number} of {trials}: {tallies}", file=sys.stderr, flush=True)
+    return tallies
+
+
+@click.command()
+@click.option("--target", default="linux-swapin-aba")
+@click.option("--guest", "guests", multiple=True, help="Default: all of the target's.")
+@click.option("--trials", default=10, type=click.IntRange(1))
+@click.option("--attempts", default=100, type=click.IntRange(1), help="In each trial.")
+def main(target: str, guests: tuple[str, ...], trials: int, attempts: int) -> None:
+    """Measure how often a forced order is effective."""
+    project, loaded = project_folder(), load_target(project_folder(), target)
+    for guest in guests or loaded.model.guests:
+        request = Request(
+            loaded, load_guest(project, guest), project, cache_folder(), arms=(UNFORCED,)
+        )
+        arms = asyncio.run(
+            prepare_arms(request, lambda text: print(text, file=sys.stderr, flush=True))
+        )
+        chosen = [
+            replace(arm, workload_args=arm.workload_args | {"attempts": attempts})
+            for arm in arms
+            if arm.name in (FORCED, UNFORCED)
+        ]
+        tallies = asyncio.run(measure(chosen, trials))
+        forced, unforced = tallies[FORCED], tallies[UNFORCED]
+        print(
+            json.dumps(
+                {
+                    "guest": guest,
+                    "attempts": forced.attempts,
+                    "forced_effective": forced.effective / forced.attempts,
+                    "unforced_attempts": unforced.attempts,
+                    "unforced_effective": unforced.effective / unforced.attempts,
+                    "timeouts": forced.timeouts,
+                }
+            ),
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
