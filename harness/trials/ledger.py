@@ -17,6 +17,7 @@ from harness.errors import InfrastructureError
 from harness.files import disk_errors_named
 
 Line = dict[str, Any]
+_NEEDED = ("arm", "number", "block", "verdict")
 
 
 class Ledger:
@@ -72,6 +73,14 @@ def open_ledger(path: Path) -> Iterator[Ledger]:
         os.close(descriptor)
 
 
+def _trial(line: Any) -> Line:
+    if not isinstance(line, dict):
+        raise ValueError("no object")
+    if missing := [key for key in _NEEDED if key not in line]:
+        raise ValueError(f"no {', '.join(missing)}")
+    return line
+
+
 def read_lines(path: Path, content: bytes) -> tuple[list[Line], int]:
     """The whole lines of a ledger's content and their size in bytes.
 
@@ -83,10 +92,8 @@ def read_lines(path: Path, content: bytes) -> tuple[list[Line], int]:
         try:
             if not raw.endswith(b"\n"):
                 raise ValueError("no end of line")
-            line = json.loads(raw)
-            if not isinstance(line, dict):
-                raise ValueError("no object")
-        except ValueError as error:
+            line = _trial(json.loads(raw))
+        except (ValueError, RecursionError) as error:
             if size + len(raw) == len(content):
                 break
             raise InfrastructureError(

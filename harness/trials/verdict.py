@@ -58,7 +58,8 @@ class Judgement:
     reason: str
 
 
-_SIGNAL_BASE = 128
+_SIGNALLED = range(129, 193)
+"""Exit statuses that stand for a signal, 128 and its number of 1 to 64."""
 
 
 def judge(seen: Observations) -> Judgement:
@@ -77,19 +78,17 @@ def judge(seen: Observations) -> Judgement:
         return Judgement(Verdict.CRASHED, f"console: {report.title}")
     if seen.workload_error is not None:
         return Judgement(Verdict.VOID, f"the workload could not run: {seen.workload_error}")
+    if seen.lost is not None:
+        return Judgement(Verdict.VOID, seen.lost)
+    if not seen.started:
+        return Judgement(Verdict.VOID, "the workload never started")
     if seen.silent_seconds is not None:
-        if not seen.started:
-            return Judgement(Verdict.VOID, "the workload never started")
         return Judgement(
             Verdict.HUNG, f"the workload showed no life for {seen.silent_seconds:.0f} s"
         )
-    if seen.lost is not None:
-        return Judgement(Verdict.VOID, seen.lost)
-    if seen.workload_status is not None and seen.workload_status > _SIGNAL_BASE:
-        signal = seen.workload_status - _SIGNAL_BASE
+    if seen.workload_status is not None and seen.workload_status in _SIGNALLED:
+        signal = seen.workload_status - _SIGNALLED.start + 1
         return Judgement(Verdict.CRASHED, f"the workload was ended by signal {signal}")
-    if not seen.started:
-        return Judgement(Verdict.VOID, "the workload never started")
     if seen.workload_status is not None and not (seen.workload_done and seen.workload_status == 0):
         return Judgement(
             Verdict.VOID, f"the workload ended with status {seen.workload_status} before its end"
