@@ -6,16 +6,17 @@ import re
 _LOOKED_AT = 4 << 20
 """Bytes at each end of a console that are looked at: its boot and its end say enough."""
 
+# The rarest first: where two have as many marks, it wins.
 _MARKS: dict[str, re.Pattern[bytes]] = {
+    "gnumach": re.compile(
+        rb"^GNU Mach \d|\{cpu\d{1,3}\} |^panic \S{1,200}\.[ch]:\d|^Kernel [A-Z][\w ]{2,40} trap, "
+        rb"|^kernel trap, type \d|\.\./(?:kern|vm|ipc|i386|device|ddb)/\w{1,60}\.c:\d",
+        re.M,
+    ),
     "freebsd": re.compile(
         rb"The FreeBSD Project|^KDB: |^cpuid = \d|^Fatal trap \d|^(?:[\w. -]{1,40}: )?panic: "
         rb"|^\w{1,80}\(\) at \w{1,80}\+0x|^#\d{1,3} 0x[0-9a-f]{8,16} at |^fatal kernel trap:"
         rb"|^lock order reversal:|^Stopped at {4,12}\w",
-        re.M,
-    ),
-    "gnumach": re.compile(
-        rb"^GNU Mach \d|\{cpu\d{1,3}\} |^panic \S{1,200}\.[ch]:\d|^Kernel [A-Z][\w ]{2,40} trap, "
-        rb"|^kernel trap, type \d|\.\./(?:kern|vm|ipc|i386|device|ddb)/\w{1,60}\.c:\d",
         re.M,
     ),
     "linux": re.compile(

@@ -109,7 +109,10 @@ class Engine:
         elif "{function}" in form.title:
             names = [CORRUPTED]
             reason = reason or "no frame of the stack can be guilty"
-        texts = {name: self.stable(value) for name, value in details.items()}
+        texts = {
+            name: value if name == "expression" else self.stable(value)
+            for name, value in details.items()
+        }
         titles: list[str] = []
         for text in (form.title, *form.alts):
             for name in names:

@@ -41,7 +41,8 @@ class Form:
     """One way in which a report may look, and its title.
 
     - `title`, `alts`: named groups of the opening pattern and of `needs` stand as `{name}`, the
-      guilty function as `{function}`.
+      guilty function as `{function}`. Numbers and addresses are taken out of the groups' texts,
+      except of a group `expression` (source code).
     - `needs`: patterns, each of which must match a line of the report: the opening line or one of
       the next (`near` counts them all).
     - `sources`: where the guilty function is looked for; `section` is for Source.SECTION.

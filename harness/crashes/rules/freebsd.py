@@ -88,8 +88,8 @@ RULES = (
         # sys/sys/systm.h: MPASS()
         r"panic: Assertion ",
         (
-            Form("panic: Assertion {text} failed at {file}:LINE", near=1, stack_needed=False,
-                 needs=(rf"Assertion (?P<text>.{{1,300}}?) failed at {_PATHS}"
+            Form("panic: Assertion {expression} failed at {file}:LINE", near=1, stack_needed=False,
+                 needs=(rf"Assertion (?P<expression>.{{1,300}}?) failed at {_PATHS}"
                         r"(?P<file>sys/\S{1,200}?):\d{1,6}",)),
             Form("panic: {text}", near=1, stack_needed=False, needs=(r"panic: (?P<text>.*\S)",)),
         ),

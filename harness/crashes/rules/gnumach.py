@@ -11,6 +11,7 @@ from harness.crashes.rule import Form, Grammar, Rule, Source
 
 _NAME = r"(?P<function>[A-Za-z_][\w.]{0,120})"
 _PLACE = r"(?:\{cpu\d{1,3}\} )?(?P<file>[\w./+-]{1,200}\.[chSy]):\d{1,6}: "
+_EXPRESSION = r"Assertion `(?P<expression>.{1,300}?)' failed"
 _DETAIL_OR_STACK = (Source.DETAIL, Source.STACK)
 
 RULES = (
@@ -19,8 +20,8 @@ RULES = (
         # kern/debug.c: Assert(); no line end follows, what comes next stands on the same line
         rf"(?:\{{cpu\d{{1,3}}\}} |panic: ?){_PLACE}{_NAME}: Assertion `",
         (
-            Form("assertion `{text}' failed in {function}", near=1, keep=".", stack_needed=False,
-                 sources=(Source.OPENING,), needs=(r"Assertion `(?P<text>.{1,300}?)' failed",)),
+            Form("assertion `{expression}' failed in {function}", near=1, keep=".",
+                 stack_needed=False, sources=(Source.OPENING,), needs=(_EXPRESSION,)),
             Form("assertion failed in {function}", keep=".", stack_needed=False,
                  sources=(Source.OPENING,), corrupted=True),
         ),
@@ -31,15 +32,15 @@ RULES = (
         # kern/debug.c of uniprocessor kernels; the path tells it from a user program's assert()
         r"(?P<file>\.\./[\w./+-]{1,200}\.[chSy]):\d{1,6}: " + _NAME + r": Assertion `",
         (
-            Form("assertion `{text}' failed in {function}", near=1, keep=".", stack_needed=False,
-                 sources=(Source.OPENING,), needs=(r"Assertion `(?P<text>.{1,300}?)' failed",)),
+            Form("assertion `{expression}' failed in {function}", near=1, keep=".",
+                 stack_needed=False, sources=(Source.OPENING,), needs=(_EXPRESSION,)),
         ),
         fatal=True,
     ),
     Rule(
         "kernel-trap", Kind.TRAP, "Kernel ",
         # i386/i386/trap.c: kernel_trap()
-        r"Kernel (?P<what>[A-Z][\w ]{2,40}|trap \d{1,3})(?: trap)?, [er]ip 0x",
+        r"Kernel (?P<what>[A-Z][\w ]{2,40}?|trap \d{1,3})(?: trap)?, [er]ip 0x",
         (
             Form("Kernel {what} in {function}", needs=(rf"^Stopped at\s{{1,12}}{_NAME}\+",),
                  sources=_DETAIL_OR_STACK, stack_needed=False),

@@ -170,7 +170,8 @@ SANITIZERS = (
         r"BUG: KCSAN: (?P<what>data-race|assert: race) in ",
         (
             Form("KCSAN: {what} in {function} / {other}", sources=(Source.DETAIL,), near=1,
-                 keep=_ANY, needs=(rf"race in {lines.NAME}(?:\+\S{{1,30}})? / (?P<other>[\w.]{{1,100}})",)),
+                 keep=_ANY,
+                 needs=(rf"race in {lines.NAME}(?:\+\S{{1,30}})? / (?P<other>[\w.]{{1,100}})",)),
             Form("KCSAN: {what} in {function}", sources=(Source.DETAIL,), near=1, keep=_ANY,
                  needs=(rf"race in {lines.NAME}",)),
         ),
@@ -213,7 +214,8 @@ OOPSES = (
         "rust-panic", Kind.PANIC, "rust_kernel: panicked at ",
         # rust/kernel/lib.rs: panic()
         r"rust_kernel: panicked at ",
-        (Form("{text} in {function}", near=3, needs=(r"^(?P<text>(?!rust_kernel)[A-Za-z`'][a-z`'].{3,150})$",)),),
+        (Form("{text} in {function}", near=3,
+              needs=(r"^(?P<text>(?!rust_kernel)[A-Za-z`'][a-z`'].{3,150})$",)),),
         fatal=True,
     ),
     Rule(
