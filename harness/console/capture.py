@@ -8,6 +8,8 @@ from typing import BinaryIO
 DEFAULT_LIMIT = 128 << 20
 """Bytes of one console that are kept on disk; a guest that prints more goes on unrecorded."""
 
+_MOMENT_SECONDS = 0.01
+
 
 class ConsoleCapture:
     """Reads a console stream to its end, keeps its bytes in `log` and hands them to listeners.
@@ -61,6 +63,15 @@ class ConsoleCapture:
     async def drained(self) -> None:
         """Returns when the guest's end has closed and every byte has been seen."""
         await asyncio.shield(self._pump)
+
+    async def settled(self, seconds: float) -> None:
+        """Returns when nothing more comes for a moment, at the latest after so many seconds."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        before = -1
+        while before != self.received and loop.time() < end:
+            before = self.received
+            await asyncio.sleep(_MOMENT_SECONDS)
 
     async def close(self) -> None:
         """Stops reading."""

@@ -19,6 +19,11 @@ def printable(data: bytes) -> str:
     return _CONTROL.sub("", text)
 
 
+def printable_text(text: str) -> str:
+    """The same for text that may quote a guest: a message, a verdict's reason, a title."""
+    return printable(text.encode(errors="replace"))
+
+
 def last_lines(data: bytes, count: int = 12) -> str:
     """The last `count` lines, printable and indented, for an error message."""
     lines = [line for line in printable(data[-16384:]).splitlines() if line.strip()]

@@ -2,7 +2,7 @@
 """A running guest: QEMU with its console, control channel and monitor, booted or restored."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +55,22 @@ class RunningGuest:
     channel: ControlChannel
     monitor: QMPClient
     files: GuestFiles
+    setup_seconds: float
+
+    async def set_up(self, commands: Sequence[str]) -> None:
+        """Runs shell commands that must all succeed, in `setup_seconds` altogether.
+
+        Raises GuestError.
+        """
+        command = ""
+        try:
+            async with asyncio.timeout(self.setup_seconds):
+                for command in commands:
+                    await self.channel.check(command)
+        except TimeoutError as error:
+            raise GuestError(
+                f"in the guest, `{command}` did not end within {self.setup_seconds:g} s"
+            ) from error
 
     async def hmp(self, command: str) -> str:
         """Answer of a human monitor command such as `info registers -a`."""
@@ -97,7 +113,9 @@ async def started_guest(
         stack.push_async_callback(channel.close)
         monitor = QMPClient("qemu")
         stack.push_async_callback(_disconnect, monitor)
-        guest = RunningGuest(process, console, channel, monitor, files)
+        # first of all at the end: a QEMU that is stuck would hold up the closing of its lines
+        stack.push_async_callback(process.kill)
+        guest = RunningGuest(process, console, channel, monitor, files, plan.boot_seconds)
         try:
             async with asyncio.timeout(plan.boot_seconds):
                 await monitor.connect(process.lines.monitor)

@@ -117,12 +117,16 @@ class QemuProcess:
         assert status is not None
         return status
 
-    async def end(self) -> None:
-        """Kills the process if it still runs and takes back what it held."""
+    async def kill(self) -> None:
+        """Kills the process if it still runs; returns when it has gone."""
         if not self._exited.is_set():
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
             await self._exited.wait()
+
+    async def end(self) -> None:
+        """Kills the process if it still runs and takes back what it held."""
+        await self.kill()
         os.close(self._pidfd)
         for end in (self.lines.console, self.lines.control, self.lines.monitor):
             end.close()

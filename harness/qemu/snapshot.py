@@ -15,13 +15,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from qemu.qmp import QMPClient
+from qemu.qmp import QMPClient, QMPError
 
 from harness.errors import GuestError
 from harness.qemu.command import Memory
 
 _IGNORE_SHARED = {"capabilities": [{"capability": "x-ignore-shared", "state": True}]}
 _POLL_SECONDS = 0.01
+_SAVE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,20 @@ def memory_of(snapshot: Snapshot) -> Memory:
 
 
 async def save_snapshot(monitor: QMPClient, snapshot: Snapshot) -> None:
-    """Stops the guest and saves it; end it afterwards, since its memory is the snapshot's."""
-    await monitor.execute("stop")
-    await monitor.execute("migrate-set-capabilities", _IGNORE_SHARED)
-    await monitor.execute("migrate", {"uri": f"exec:cat > {snapshot.state_path}"})
-    await _migration_completed(monitor)
+    """Stops the guest and saves it; end it afterwards, since its memory is the snapshot's.
+
+    Raises GuestError where QEMU fails, dies or takes more than _SAVE_SECONDS.
+    """
+    try:
+        async with asyncio.timeout(_SAVE_SECONDS):
+            await monitor.execute("stop")
+            await monitor.execute("migrate-set-capabilities", _IGNORE_SHARED)
+            await monitor.execute("migrate", {"uri": f"exec:cat > {snapshot.state_path}"})
+            await _migration_completed(monitor)
+    except TimeoutError as error:
+        raise GuestError(f"QEMU saved no snapshot within {_SAVE_SECONDS:g} s") from error
+    except (QMPError, EOFError, OSError) as error:
+        raise GuestError(f"QEMU saved no snapshot: {error}") from error
 
 
 async def _migration_completed(monitor: QMPClient) -> None:

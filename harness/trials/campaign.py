@@ -152,8 +152,7 @@ class Snapshots:
         for attempt in range(1, _BOOT_TRIES + 1):
             try:
                 async with started_guest(arm.plan, files, memory=memory_of(storage)) as guest:
-                    for command in arm.setup:
-                        await guest.channel.check(command)
+                    await guest.set_up(arm.setup)
                     await save_snapshot(guest.monitor, storage)
                 return files
             except GuestError as error:

@@ -39,8 +39,7 @@ async def run_shell(request: Request, kernel: str, command: str, console: Consol
     with tempfile.TemporaryDirectory(prefix="harness-shell-") as folder:
         say(f"booting {ready.kernel.label}")
         async with started_guest(ready.plan, GuestFiles.within(Path(folder))) as guest:
-            for step in ready.setup:
-                await guest.channel.check(step)
+            await guest.set_up(ready.setup)
             if command:
                 return await _run_command(guest, command)
             say("the guest is ready; leave it with exit or Ctrl-D")

@@ -9,10 +9,13 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from qemu.qmp import QMPError
+
 from harness.crashes import Report, ReportStream
 from harness.crashes.report import Kind
-from harness.errors import GuestError, InfrastructureError
+from harness.errors import GuestError
 from harness.failpoints.external import ArmedFailpoints, FailpointRecord
+from harness.files import disk_errors_named
 from harness.qemu.guest import GuestFiles, RunningGuest, started_guest
 from harness.qemu.process import qemu_version
 from harness.systems.registry import SYSTEMS
@@ -22,9 +25,12 @@ from harness.trials.verdict import Observations, SymptomSeen, judge
 from harness.trials.workload import WorkloadEvent, WorkloadOutput
 
 _TICK_SECONDS = 0.1
+_LONGEST_TICK_SECONDS = 1.0
 _DRAIN_SECONDS = 5.0
 _MAX_HEARD = 100_000
 """Lines of the workload that workload.jsonl keeps."""
+_MAX_KEPT = 200
+"""Symptoms, reports and notes that are kept of one trial: the first are what matters."""
 STALL_KINDS = frozenset({Kind.RCU_STALL, Kind.SOFT_LOCKUP, Kind.HARD_LOCKUP, Kind.HUNG_TASK})
 """Reports that a hold from outside can bring about by itself: never taken for a crash."""
 
@@ -81,7 +87,8 @@ class _Watch:
         self._stream = ReportStream(arm.system)
         self._cpu_start = guest.process.cpu_seconds()
         self._wall_start = time.monotonic()
-        self._last_life = self._wall_start
+        self._silent = 0.0
+        self._last_check = self._wall_start
         self._output = WorkloadOutput()
         self.heard: list[tuple[int, WorkloadEvent]] = []
 
@@ -94,14 +101,26 @@ class _Watch:
         return self.guest.process.cpu_seconds() - self._cpu_start
 
     def on_console(self, data: bytes) -> None:
-        for report in self._stream.feed(data):
-            self._on_report(report)
+        try:
+            for report in self._stream.feed(data):
+                self._on_report(report)
+        except Exception as error:
+            # silence of a console that nobody reads any more is no survival
+            self.fail(f"reading the console: {error!r}")
+
+    def fail(self, why: str) -> None:
+        """Ends the trial as void: a fault of the harness's own making."""
+        if self.seen.lost is None:
+            self.seen.lost = f"the harness failed: {why}"
+        self.ended.set()
 
     def close_console(self) -> None:
         for report in self._stream.close():
             self._on_report(report)
 
     def _on_report(self, report: Report) -> None:
+        if len(self.reports) >= _MAX_KEPT:
+            return
         self.reports.append(report)
         for symptom in self.arm.symptoms:
             if symptom.console is None:
@@ -120,13 +139,15 @@ class _Watch:
             self.ended.set()
 
     def _on_symptom(self, name: str, detail: str, guest_seconds: float | None) -> None:
+        if len(self.seen.symptoms) >= _MAX_KEPT:
+            return
         self.seen.symptoms.append(
             SymptomSeen(name, guest_seconds, self.wall_seconds, self.cpu_seconds, detail)
         )
 
     def on_output(self, data: bytes) -> None:
         for event in self._output.feed(data):
-            self._last_life = time.monotonic()
+            self._silent = 0.0
             self.guest_seconds = event.seconds
             if len(self.heard) < _MAX_HEARD:
                 self.heard.append((time.monotonic_ns(), event))
@@ -165,8 +186,9 @@ class _Watch:
             alt_titles=(), function=None, frames=(), start=0, end=0, corrupted=False,
             corrupted_reason=None, complete=True, fatal=False,
         )  # fmt: skip
-        self.reports.append(report)
-        self.seen.other_reports.append(report)
+        if len(self.reports) < _MAX_KEPT:
+            self.reports.append(report)
+            self.seen.other_reports.append(report)
 
     async def follow_workload(self, command: str) -> None:
         """Runs the workload and takes in its output until it ends or the channel does."""
@@ -177,14 +199,20 @@ class _Watch:
             self.seen.workload_status = running.status
         except GuestError as error:
             self.seen.lost = str(error)
+        except Exception as error:
+            self.fail(f"reading the workload's output: {error!r}")
         self.ended.set()
 
     def check_time(self) -> None:
-        silent = time.monotonic() - self._last_life
-        if silent > self.arm.heartbeat_seconds:
-            self.seen.silent_seconds = silent
+        now = time.monotonic()
+        # a harness that was stopped or starved itself has not listened: that is no silence
+        self._silent += min(now - self._last_check, _LONGEST_TICK_SECONDS)
+        self._last_check = now
+        if self._silent > self.arm.heartbeat_seconds:
+            self.seen.silent_seconds = self._silent
             self.ended.set()
-        if self.wall_seconds > self.arm.trial_seconds and not self._stream.pending:
+        over = self.wall_seconds - self.arm.trial_seconds
+        if over > (_DRAIN_SECONDS if self._stream.pending else 0):
             self.seen.out_of_time = True
             self.ended.set()
 
@@ -201,6 +229,13 @@ async def run_trial(
     A failure of the guest or of QEMU is a void trial, not an exception. Raises
     InfrastructureError for the host's own faults (no QEMU, a full disk).
     """
+    with disk_errors_named(folder):
+        return await _run_trial(arm, number, block, seed, folder)
+
+
+async def _run_trial(
+    arm: PreparedArm, number: int, block: int, seed: int, folder: Path
+) -> TrialRecord:
     files = GuestFiles.within(folder)
     started = time.monotonic()
     seen, watch = Observations(), None
@@ -217,10 +252,8 @@ async def run_trial(
                 folder / "qemu.json",
                 {"argv": guest.process.argv, "version": qemu_version(arm.plan.machine.binary)},
             )
-            if arm.snapshot is None:
-                for command in arm.setup:
-                    await guest.channel.check(command)
-            await guest.channel.check(SYSTEMS[arm.system].trial_start_command(seed))
+            setup = arm.setup if arm.snapshot is None else ()
+            await guest.set_up([*setup, SYSTEMS[arm.system].trial_start_command(seed)])
             ready = (time.monotonic() - started, guest.process.cpu_seconds())
             watch = _Watch(arm, guest)
             seen = watch.seen
@@ -290,6 +323,7 @@ async def _watch_until_end(watch: _Watch, failpoints: ArmedFailpoints, command: 
             await _let_console_end(watch, exited)
         if watch.seen.silent_seconds is not None:
             await _record_hang(watch)
+        await guest.console.settled(_DRAIN_SECONDS)
     finally:
         for task in (workload, exited, ended):
             task.cancel()
@@ -312,9 +346,12 @@ async def _record_hang(watch: _Watch) -> None:
     target = watch.guest.files.console.with_name("registers.txt")
     try:
         async with asyncio.timeout(_DRAIN_SECONDS):
-            target.write_text(await watch.guest.hmp("info registers -a"))
-    except Exception as error:
-        watch.notes.append(f"the vCPUs' registers could not be read: {error}")
+            registers = await watch.guest.hmp("info registers -a")
+    except (TimeoutError, QMPError, EOFError, OSError) as error:
+        # QEMU answers whatever its guest does: where it does not, the silence is not the guest's
+        watch.fail(f"the guest fell silent, and QEMU does not answer either ({error!r})")
+    else:
+        target.write_text(registers)
 
 
 def _check_disk(watch: _Watch | None) -> None:
@@ -322,7 +359,7 @@ def _check_disk(watch: _Watch | None) -> None:
         return
     error = watch.guest.console.error or watch.guest.channel.log_error
     if error is not None:
-        raise InfrastructureError(f"cannot write the trial's evidence: {error.strerror}") from error
+        raise error
 
 
 def _write_heard(path: Path, heard: list[tuple[int, WorkloadEvent]]) -> None:

@@ -2,10 +2,12 @@
 """What a workload prints: one JSON object a line (workloads/harness_workload.h)."""
 
 import json
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
 _MAX_LINE = 65536
+_MAX_NOISE = 20
 
 
 @dataclass(frozen=True)
@@ -22,20 +24,42 @@ class WorkloadOutput:
 
     def __init__(self) -> None:
         self._rest = b""
+        self._overlong = False
         self.noise: list[str] = []
         """The first lines that were no events (a shell's error message, say)."""
 
     def feed(self, data: bytes) -> list[WorkloadEvent]:
-        """The events completed by `data`."""
+        """The events completed by `data`. A line of more than _MAX_LINE bytes is none."""
         *lines, self._rest = (self._rest + data).split(b"\n")
-        self._rest = self._rest[-_MAX_LINE:]
+        if lines and self._overlong:
+            del lines[0]
+            self._overlong = False
+        if self._overlong or len(self._rest) > _MAX_LINE:
+            if not self._overlong:
+                self._note(self._rest)
+            self._rest, self._overlong = b"", True
         return [event for line in lines if (event := self._parse(line)) is not None]
 
     def _parse(self, line: bytes) -> WorkloadEvent | None:
         try:
+            if len(line) > _MAX_LINE:
+                raise ValueError("too long")
             fields = json.loads(line)
-            return WorkloadEvent(str(fields.pop("event")), float(fields.pop("t")), fields)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            if line.strip() and len(self.noise) < 20:
-                self.noise.append(line[:200].decode(errors="backslashreplace"))
+            kind, seconds = str(fields.pop("event")), float(fields.pop("t"))
+            if not math.isfinite(seconds):
+                raise ValueError("no time")
+            return WorkloadEvent(kind, seconds, fields)
+        except (
+            ArithmeticError,
+            AttributeError,
+            LookupError,
+            RecursionError,
+            TypeError,
+            ValueError,
+        ):
+            self._note(line)
             return None
+
+    def _note(self, line: bytes) -> None:
+        if line.strip() and len(self.noise) < _MAX_NOISE:
+            self.noise.append(line[:200].decode(errors="backslashreplace"))
