@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What is kept of a hung guest: its kind, and each vCPU's samples, registers and stack."""
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+
+
+class HangKind(StrEnum):
+    """What sort of hang it is; docs/hangs.md explains each."""
+
+    WORKLOAD_STALLED = "workload-stalled"
+    """The guest's init answers, the workload makes no progress."""
+    ALL_VCPUS_IDLE = "all-vcpus-idle"
+    """Init does not answer, and every vCPU waits for an interrupt."""
+    VCPU_SPINNING = "vcpu-spinning"
+    """A vCPU uses its CPU time in the same few functions."""
+    CONSOLE_FLOOD = "console-flood"
+    """The guest is busy printing."""
+    GUEST_STOPPED = "guest-stopped"
+    """QEMU does not run the guest: it shut down, panicked or QEMU had an I/O error."""
+    UNKNOWN = "unknown"
+    """None of these: init does not answer, and what the vCPUs do does not settle it."""
+
+
+@dataclass(frozen=True)
+class StackFrame:
+    """One frame of a kernel stack, as Linux prints it.
+
+    `function` is None where no symbol is known. `reliable` is False for a return address that
+    was only found lying on the stack. `inlined` frames come from DWARF and have no address of
+    their own.
+    """
+
+    address: int
+    function: str | None = None
+    offset: int = 0
+    module: str | None = None
+    reliable: bool = True
+    inlined: bool = False
+    file: str | None = None
+    line: int | None = None
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Where a vCPU was at one moment. `function` is None in user mode or without symbols."""
+
+    pc: int
+    halted: bool
+    in_kernel: bool
+    function: str | None
+
+
+@dataclass(frozen=True)
+class Vcpu:
+    """One vCPU over the time of the inspection.
+
+    `busy` is the share of the watched time in which its thread ran or wanted to run, from 0 to 1;
+    None where the host does not tell. `samples` and `stack` are empty if the gdb server failed.
+    """
+
+    index: int
+    busy: float | None
+    samples: tuple[Sample, ...] = ()
+    registers: dict[str, int] | None = None
+    stack: tuple[StackFrame, ...] = ()
+
+    @property
+    def halted_share(self) -> float:
+        """The share of samples in which it waited for an interrupt."""
+        return _share(sum(s.halted for s in self.samples), len(self.samples))
+
+    @property
+    def kernel_share(self) -> float:
+        """The share of samples in kernel mode among those in which it did not wait."""
+        running = [s for s in self.samples if not s.halted]
+        return _share(sum(s.in_kernel for s in running), len(running))
+
+    def top_places(self, many: int = 3) -> list[tuple[str, float]]:
+        """Where it was found most often, with the share of the samples in which it ran."""
+        running = [place_of(s) for s in self.samples if not s.halted]
+        return [(place, n / len(running)) for place, n in Counter(running).most_common(many)]
+
+
+def place_of(sample: Sample) -> str:
+    """A sample's function, `user mode`, or its address."""
+    if not sample.in_kernel:
+        return "user mode"
+    return sample.function or f"{sample.pc:#x}"
+
+
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else 0.0
+
+
+@dataclass(frozen=True)
+class Hang:
+    """What a hung guest was seen to do. Seconds are of the host's wall clock."""
+
+    kind: HangKind
+    reason: str
+    run_state: str
+    """QEMU's word for it: `running`, `paused`, `shutdown`, `guest-panicked`, …"""
+    answers: bool
+    """Whether the guest's init answered on the control channel."""
+    answer_seconds: float
+    """How long it took, or how long it was waited for."""
+    watched_seconds: float
+    """For how long the guest ran undisturbed under watch."""
+    console_rate: float
+    """Bytes a second on the console meanwhile."""
+    vcpus: tuple[Vcpu, ...]
+    tasks: str = ""
+    """What the guest itself says of its tasks, if it answers."""
+    notes: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, object]:
+        """For hang.json: plain data, addresses in hexadecimal."""
+        data = asdict(self)
+        for vcpu in data["vcpus"]:
+            for sample in vcpu["samples"]:
+                sample["pc"] = hex(sample["pc"])
+            for frame in vcpu["stack"]:
+                frame["address"] = hex(frame["address"])
+            if vcpu["registers"] is not None:
+                vcpu["registers"] = {name: hex(value) for name, value in vcpu["registers"].items()}
+        return data
