@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 from dataclasses import asdict
 from pathlib import Path
 from typing import NoReturn
@@ -13,17 +14,18 @@ from typing import NoReturn
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 import harness
+from harness.console.text import printable_text
 from harness.crashes.commands import crashes
 from harness.doctor import examine_host
-from harness.errors import ExitCode, HarnessError, InfrastructureError, UsageError
+from harness.errors import ExitCode, HarnessError, UsageError
 from harness.paths import cache_folder, project_folder, results_folder
 from harness.places.show import render
 from harness.plan.listing import list_targets
 from harness.plan.load import load_guest, load_target
-from harness.progress import Say
-from harness.reports.terminal import TerminalWatcher, print_summary
+from harness.reports.terminal import TerminalWatcher, print_summary, say_to
 from harness.trials.prepare import Request, find_places
 from harness.trials.record import CampaignFolder, find_campaign
 from harness.trials.replay import replay_trial
@@ -81,9 +83,9 @@ def repro(
     project, cache = project_folder(), cache_folder()
     results = results or results_folder()
     console = Console(stderr=True)
-    watcher = TerminalWatcher(console)
     if resume is not None:
         folder = find_campaign(results, resume or None, target)
+        watcher = TerminalWatcher(console, before=folder.records())
         with watcher:
             asyncio.run(resume_campaign(folder, project, cache, watcher))
     else:
@@ -97,6 +99,7 @@ def repro(
             arms=tuple(name for name in arms.split(",") if name),
         )
         options = Options(trials, confidence, seed, cold_boot)
+        watcher = TerminalWatcher(console)
         with watcher:
             folder = asyncio.run(start_campaign(request, options, results, watcher))
     return _finish(console, folder, as_json)
@@ -132,7 +135,7 @@ def list_(as_json: bool) -> int:
     table = Table("target", "guest", "kernels", "runs here", box=None)
     for row in rows:
         kernels = "\n".join(f"{kind}: {name}" for kind, name in row.kernels.items())
-        table.add_row(row.target, row.guest, kernels, row.why_not or "yes")
+        table.add_row(*map(Text, (row.target, row.guest, kernels, row.why_not or "yes")))
     Console().print(table)
     return ExitCode.HOLDS
 
@@ -140,13 +143,13 @@ def list_(as_json: bool) -> int:
 @cli.command()
 def doctor() -> int:
     """Say what this host can run, what is missing, and the command that mends it."""
-    console = Console()
+    say = say_to(Console())
     findings = examine_host(project_folder())
     for finding in findings:
         mark = "ok     " if finding.ok else "note   " if finding.optional else "missing"
-        console.print(f"{mark} {finding.what}: {finding.found}", highlight=False, soft_wrap=True)
+        say(f"{mark} {finding.what}: {finding.found}")
         if not finding.ok and finding.mend:
-            console.print(f"        mend it with: {finding.mend}", highlight=False, soft_wrap=True)
+            say(f"        mend it with: {finding.mend}")
     return ExitCode.HOLDS if all(f.ok or f.optional for f in findings) else ExitCode.INFRASTRUCTURE
 
 
@@ -161,7 +164,7 @@ def shell(guest: str, target: str, kernel: str, command: tuple[str, ...]) -> int
     request = Request(
         load_target(project, target), load_guest(project, guest), project, cache_folder()
     )
-    return asyncio.run(run_shell(request, kernel, " ".join(command), Console(stderr=True)))
+    return asyncio.run(run_shell(request, kernel, " ".join(command), say_to(Console(stderr=True))))
 
 
 @cli.command()
@@ -174,22 +177,15 @@ def places(target: str, guest: str | None, only: str | None) -> int:
     loaded = load_target(project, target)
     chosen = load_guest(project, guest or loaded.model.guests[0])
     request = Request(loaded, chosen, project, cache_folder())
-    console = Console(stderr=True)
+    say = say_to(Console(stderr=True))
     missing = False
     for kernel in [only] if only else list(loaded.model.kernels):
         click.echo(f"== kernel {kernel}")
-        found = asyncio.run(find_places(request, kernel, _say_to(console)))
+        found = asyncio.run(find_places(request, kernel, say))
         for name, place in found:
             missing |= isinstance(place, str)
             click.echo(place if isinstance(place, str) else render(place, name))
     return ExitCode.FAILS if missing else ExitCode.HOLDS
-
-
-def _say_to(console: Console) -> Say:
-    def say(text: str) -> None:
-        console.print(text, highlight=False, soft_wrap=True)
-
-    return say
 
 
 @cli.command()
@@ -201,11 +197,9 @@ def replay(trial: Path, as_json: bool) -> int:
     watcher = TerminalWatcher(console)
     with watcher:
         outcome = asyncio.run(replay_trial(trial, project_folder(), cache_folder(), watcher))
-    console.print(
-        f"then: {outcome.before}; now: {outcome.record.verdict} ({outcome.record.reason})",
-        highlight=False, soft_wrap=True,
-    )  # fmt: skip
-    console.print(f"evidence: {outcome.folder}", highlight=False, soft_wrap=True)
+    say = say_to(console)
+    say(f"then: {outcome.before}; now: {outcome.record.verdict} ({outcome.record.reason})")
+    say(f"evidence: {outcome.folder}")
     if as_json:
         click.echo(json.dumps(outcome.as_json(), indent=2))
     return ExitCode.HOLDS if outcome.same else ExitCode.FAILS
@@ -234,9 +228,15 @@ def _run(arguments: list[str] | None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.INFRASTRUCTURE
     except OSError as error:
-        _complain(str(InfrastructureError(f"{error.filename or 'the host'}: {error.strerror}")))
+        _complain(f"{error.filename or 'the host'}: {error.strerror or error}")
+        return ExitCode.INFRASTRUCTURE
+    except Exception:
+        # Python's own exit status for it is 1, which would say that the claim does not hold
+        traceback.print_exc()
+        _complain("that is a defect of the harness; what was recorded is safe")
         return ExitCode.INFRASTRUCTURE
 
 
 def _complain(message: str) -> None:
-    click.echo(f"harness: {message}", err=True)
+    # it may quote what a guest said
+    click.echo(f"harness: {printable_text(message)}", err=True)

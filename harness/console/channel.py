@@ -13,6 +13,7 @@ from harness.console.frames import MAX_PAYLOAD, TERMINAL, Frame, FrameDecoder, F
 from harness.errors import GuestError
 
 UPLOAD_CHUNK = 1024
+_STATUS = struct.Struct("<I")
 _LOGGED = 512  # bytes of a frame that its line in the log shows
 
 
@@ -39,6 +40,8 @@ class RemoteCommand:
         self._channel = channel
         self._request = request
         self._frames = frames
+        self._may_type = asyncio.Event()
+        self._may_type.set()
         self.status: int | None = None
         """Exit status once the command has ended, else None."""
 
@@ -48,13 +51,23 @@ class RemoteCommand:
             frame = await self._channel.next_answer(self._frames)
             if frame.type == FrameType.OUTPUT:
                 yield frame.payload
+            elif frame.type == FrameType.ACK:
+                self._may_type.set()
             elif frame.type == FrameType.EXIT:
-                self.status = struct.unpack("<I", frame.payload)[0]
+                if len(frame.payload) != _STATUS.size:
+                    raise ChannelLostError(f"an exit status of {len(frame.payload)} bytes")
+                (self.status,) = _STATUS.unpack(frame.payload)
                 self._channel.forget(self._request)
                 return
 
     async def write(self, data: bytes) -> None:
-        """Types `data` at the command's terminal (at most MAX_PAYLOAD bytes at once)."""
+        """Types `data` at the command's terminal (at most MAX_PAYLOAD bytes at once).
+
+        Waits until what was typed before has been taken, for which `output` must be read: a serial
+        port has no flow control, and more at once would overrun the guest's buffer.
+        """
+        await self._may_type.wait()
+        self._may_type.clear()
         await self._channel.send(Frame(FrameType.DATA, self._request, data))
 
     async def resize(self, rows: int, columns: int) -> None:

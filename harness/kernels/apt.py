@@ -6,10 +6,14 @@ the mirror from the host's own apt sources (apt.conf(5), sources.list(5)). Nothi
 package database is touched.
 """
 
+import fcntl
 import json
 import os
+import signal
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -54,6 +58,14 @@ def fetch_package(name: str, suite: str, architecture: str, cache: Path, say: Sa
     if (cached := _read_record(record)) is not None:
         return cached
     folder.mkdir(parents=True, exist_ok=True)
+    with _locked(folder):
+        if (cached := _read_record(record)) is not None:
+            return cached  # another process fetched it meanwhile
+        return _download(name, suite, architecture, cache, say)
+
+
+def _download(name: str, suite: str, architecture: str, cache: Path, say: Say) -> Package:
+    folder = cache / "packages" / f"{suite}-{architecture}"
     config = _private_apt(suite, architecture, cache, say)
     version = _candidate(config, name, suite)
     say(f"downloading {name} {version} ({suite}, {architecture})")
@@ -65,8 +77,19 @@ def fetch_package(name: str, suite: str, architecture: str, cache: Path, say: Sa
         )
     package = Package(name, version, architecture, suite, found[0], file_hash(found[0]))
     fields = asdict(package) | {"file": found[0].name}
-    write_atomically(record, json.dumps(fields, indent=2).encode())
+    write_atomically(folder / f"{name}.json", json.dumps(fields, indent=2).encode())
     return package
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One process at a time: apt's lists and what it downloads are shared."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def unpack(package: Package, folder: Path) -> None:
@@ -93,11 +116,11 @@ def _read_record(record: Path) -> Package | None:
 
 def _host_mirrors(suite: str) -> list[str]:
     """Archive addresses in the host's apt sources, the likeliest for the suite first."""
+    what = ["--format", "$(REPO_URI)|$(RELEASE)|$(COMPONENT)|$(ORIGIN)", "Created-By: Packages"]
     try:
-        listing = _run(
-            ["apt-get", "indextargets", "--format", "$(REPO_URI)|$(RELEASE)|$(COMPONENT)|$(ORIGIN)",
-             "Created-By: Packages"]
-        )  # fmt: skip
+        listing = _run(["apt-get", "indextargets", *what])
+        if not listing.strip():  # a host that has never run `apt-get update` knows no origins
+            listing = _run(["apt-get", "indextargets", "--no-release-info", *what])
     except InfrastructureError as error:
         raise InfrastructureError(f"this host's apt does not tell its mirror: {error}") from error
     ranks: dict[str, tuple[bool, bool]] = {}
@@ -196,6 +219,8 @@ def _run(argv: list[str], config: Path | None = None, folder: Path | None = None
         raise InfrastructureError(
             f"{argv[0]} is not installed: packaged kernels need a Debian host"
         ) from error
+    if done.returncode == -signal.SIGINT:
+        raise KeyboardInterrupt
     if done.returncode != 0:
         said = "; ".join(
             line for line in done.stderr.splitlines() if line.startswith(("E:", "W:", "dpkg"))

@@ -2,11 +2,11 @@
 """TOML files into models, with errors that name file, key, value and what would be right."""
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -66,27 +66,56 @@ def target_names(project: Path) -> list[str]:
 def _must_exist(kind: str, name: str, file: Path, names: Sequence[str]) -> None:
     if name in names:
         return
-    close = get_close_matches(name, names, n=3)
-    hint = f"did you mean {' or '.join(close)}?" if close else f"there are: {', '.join(names)}"
-    raise UsageError(f"there is no {kind} {name!r} ({file} does not exist); {hint}")
+    raise UsageError(f"there is no {kind} {name!r} ({file} does not exist); {_hint(name, names)}")
 
 
 def _load(file: Path, model: type[M]) -> M:
     try:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigurationError(f"{file} is not valid TOML: {error}") from error
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        raise ConfigurationError(_explain(file, error)) from error
+        raise ConfigurationError(_explain(file, model, error)) from error
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{file}: {error}") from error
 
 
-def _explain(file: Path, error: ValidationError) -> str:
+def _explain(file: Path, model: type[BaseModel], error: ValidationError) -> str:
     lines = []
     for item in error.errors(include_url=False):
-        key = ".".join(str(part) for part in item["loc"]) or "(the whole file)"
+        if item["type"] == "list_type" and str(item["loc"][-1]).startswith("list["):
+            continue  # of "a text or a list of texts" the text's error says more
+        # pydantic names a union's branches between the keys: those are not the file's
+        key = ".".join(str(part) for part in item["loc"] if "[" not in str(part))
+        key = key or "(the whole file)"
         found = item["input"]
         shown = "" if isinstance(found, dict | list) else f", found {found!r}"
-        lines.append(f"{file}: {key}: {item['msg']}{shown}")
+        if item["type"] == "extra_forbidden":
+            lines.append(f"{file}: {key}: there is no such key; {_keys_near(model, item['loc'])}")
+        else:
+            lines.append(f"{file}: {key}: {item['msg']}{shown}")
     return "\n".join(lines)
+
+
+def _keys_near(model: type[BaseModel], loc: tuple[int | str, ...]) -> str:
+    """What a misspelt key may have meant."""
+    for part in loc[:-1]:
+        if isinstance(part, str) and (field := model.model_fields.get(part)) is not None:
+            model = next(_models_in(field.annotation), model)
+    keys = list(model.model_fields)
+    return _hint(str(loc[-1]), keys)
+
+
+def _models_in(annotation: object) -> Iterator[type[BaseModel]]:
+    """The models in an annotation such as `dict[str, list[X]] | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models_in(part)
+
+
+def _hint(name: str, names: Sequence[str]) -> str:
+    close = get_close_matches(name, names, n=3)
+    return f"did you mean {' or '.join(close)}?" if close else f"there are: {', '.join(names)}"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from harness.errors import ConfigurationError
 from harness.progress import Say
+from harness.qemu.process import die_with_parent
 
 TCG = "tcg,thread=multi"
 """One host thread per vCPU: with a single one, holding a vCPU would hold them all."""
@@ -58,7 +59,14 @@ def kvm_works(binary: str) -> tuple[bool, str]:
             "-device", f"isa-debug-exit,iobase={_PORT:#x},iosize=0x01",
         ]  # fmt: skip
         try:
-            done = subprocess.run(argv, capture_output=True, timeout=_DEADLINE_SECONDS, check=False)
+            parent = os.getpid()
+            done = subprocess.run(
+                argv,
+                capture_output=True,
+                timeout=_DEADLINE_SECONDS,
+                check=False,
+                preexec_fn=lambda: die_with_parent(parent),
+            )
         except subprocess.TimeoutExpired:
             return False, f"a probe guest did not run under KVM within {_DEADLINE_SECONDS:g} s"
         except OSError as error:

@@ -11,6 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from harness.console.text import printable_text
+from harness.progress import Say
 from harness.stats.rates import rate
 from harness.stats.sequential import Decision, StopRule, plan
 from harness.trials.trial import TrialRecord
@@ -27,6 +29,15 @@ _COLUMNS = (
     "rate",
     "interval",
 )
+
+
+def say_to(console: Console) -> Say:
+    """Prints lines as they are, without markup, wrapping or what could command a terminal."""
+
+    def say(text: str) -> None:
+        console.print(Text(printable_text(text)), highlight=False, soft_wrap=True)
+
+    return say
 
 
 class TerminalWatcher:
@@ -60,7 +71,7 @@ class TerminalWatcher:
 
     def say(self, text: str) -> None:
         """One line about a step that takes time."""
-        self._now = text
+        self._now = printable_text(text)
         self._line(text)
 
     def campaign(self, name: str, rule: StopRule, arms: list[str]) -> None:
@@ -108,7 +119,7 @@ class TerminalWatcher:
         return f", about {seconds:.0f} s to go"
 
     def _line(self, text: str) -> None:
-        self._console.print(Text(text), highlight=False, soft_wrap=True)
+        say_to(self._console)(text)
 
     def _render(self) -> Group:
         if not self._arms:
@@ -147,8 +158,9 @@ def print_summary(console: Console, summary: dict[str, Any], folder: str) -> Non
         f"{summary['confidence']:.3f}, asked {summary['asked_confidence']:g}): {summary['reason']}"
     )
     lines.append(f"evidence: {folder}")
+    say = say_to(console)
     for line in lines:
-        console.print(Text(line), soft_wrap=True, highlight=False)
+        say(line)
 
 
 def _arm_line(name: str, arm: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness.console.text import printable_text
 from harness.failpoints.diagram import svg_diagram, text_diagram
 from harness.qemu.plugin import Event, PluginPlan
 from harness.qemu.plugin.timeline import WorkloadMark, attempts_of, merge
@@ -40,7 +41,8 @@ def write_interleaving(
 def _first_reproduced(heard: Sequence[tuple[int, WorkloadEvent]]) -> int:
     for _, event in heard:
         if event.kind == "attempt" and event.fields.get("outcome") == "reproduced":
-            return int(event.fields.get("n", 1))
+            number = event.fields.get("n", 1)
+            return number if isinstance(number, int) else 1
     return 1
 
 
@@ -60,4 +62,4 @@ def _of_attempt(
 
 def _text(event: WorkloadEvent) -> str:
     fields = ", ".join(f"{key} {value}" for key, value in event.fields.items())
-    return f"{event.kind}: {fields}"
+    return printable_text(f"{event.kind}: {fields}")

@@ -4,13 +4,14 @@
 import json
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.errors import InfrastructureError, UsageError
 from harness.files import disk_errors_named, sync_folder, write_atomically
-from harness.trials.ledger import Ledger, Line
+from harness.trials.ledger import Ledger, Line, read_lines
 from harness.trials.trial import TrialRecord
 
 FORMAT = 1
@@ -59,6 +60,13 @@ class CampaignFolder:
             raise UsageError(f"{self.path} has no summary yet ({error}): --resume it") from error
         return summary
 
+    def records(self) -> list[TrialRecord]:
+        """The finished trials, as far as they are in the ledger. Raises InfrastructureError."""
+        if not self.ledger.exists():
+            return []
+        lines, _ = read_lines(self.ledger, self.ledger.read_bytes())
+        return [TrialRecord(**line) for line in lines]
+
     def is_complete(self) -> bool:
         """Whether the stop rule has ended the campaign."""
         return (self.path / _SUMMARY).exists() and bool(self.summary()["complete"])
@@ -106,7 +114,7 @@ class CampaignFolder:
                 line = json.loads((folder / "trial.json").read_bytes())
                 if (line["arm"], line["number"]) not in known:
                     ledger.append(line)
-            except (OSError, ValueError, KeyError) as error:
+            except (OSError, ValueError, KeyError, TypeError) as error:
                 raise InfrastructureError(
                     f"{folder} is no trial's evidence ({error}): move it away"
                 ) from error
@@ -127,10 +135,14 @@ def create_campaign(results: Path, name: str, plan: dict[str, Any]) -> CampaignF
                 folder.path.mkdir()
             except FileExistsError:
                 continue
-            folder.trials.mkdir()
-            write_atomically(
-                folder.path / _PLAN, _json({"format": FORMAT, "campaign": folder.name} | plan)
-            )
+            try:
+                folder.trials.mkdir()
+                write_atomically(
+                    folder.path / _PLAN, _json({"format": FORMAT, "campaign": folder.name} | plan)
+                )
+            except OSError:
+                shutil.rmtree(folder.path, ignore_errors=True)
+                raise
             return folder
     raise InfrastructureError(f"{results} has a thousand campaigns of this second")
 
@@ -142,14 +154,16 @@ def find_campaign(results: Path, name: str | None, target: str) -> CampaignFolde
             if (path / _PLAN).is_file():
                 return CampaignFolder(path.resolve())
         raise UsageError(f"there is no campaign {name!r} in {results}")
-    found = [
-        folder
-        for path in results.glob(f"*/{_PLAN}")
-        if (folder := CampaignFolder(path.parent)).plan().get("target") == target
-    ]
+    found = []
+    for path in results.glob(f"*/{_PLAN}"):
+        folder = CampaignFolder(path.parent)
+        with suppress(UsageError):  # of another version of the harness
+            plan = folder.plan()
+            if plan.get("target") == target:
+                found.append((plan["created"], folder.name, folder))
     if not found:
         raise UsageError(f"there is no campaign of {target} in {results} to resume")
-    return max(found, key=lambda folder: (folder.plan()["created"], folder.name))
+    return max(found)[-1]
 
 
 def counted_trials(lines: list[Line]) -> list[tuple[int, str, str]]:

@@ -58,7 +58,9 @@ async def replay_trial(trial: Path, project: Path, cache: Path, watcher: Watcher
     folder = _new_folder(campaign.path / "replays", trial.resolve().name)
     async with AsyncExitStack() as stack:
         if before["start"] == "snapshot":
-            arm = replace(arm, snapshot=await Snapshots(stack, campaign, watcher).of(arm))
+            # its boot's console goes beside the replay: the campaign's own is evidence
+            snapshots = Snapshots(stack, CampaignFolder(folder), watcher)
+            arm = replace(arm, snapshot=await snapshots.of(arm))
         watcher.say(f"replaying {trial.name} with seed {before['seed']}")
         record = await run_trial(arm, before["number"], before["block"], before["seed"], folder)
     (folder / "trial.json").write_text(json.dumps(asdict(record), indent=2) + "\n")

@@ -12,16 +12,15 @@ import tty
 from collections.abc import Iterator
 from pathlib import Path
 
-from rich.console import Console
-
 from harness.console.channel import RemoteCommand
 from harness.console.frames import MAX_PAYLOAD
 from harness.errors import UsageError
+from harness.progress import Say
 from harness.qemu.guest import GuestFiles, RunningGuest, started_guest
 from harness.trials.prepare import Request, prepare_kernel
 
 
-async def run_shell(request: Request, kernel: str, command: str, console: Console) -> int:
+async def run_shell(request: Request, kernel: str, command: str, say: Say) -> int:
     """Boots the target's kernel and serves a prompt, or runs `command`; its exit status.
 
     Raises UsageError for an unknown kernel, HarnessError as a boot does.
@@ -31,10 +30,6 @@ async def run_shell(request: Request, kernel: str, command: str, console: Consol
             f"the target {request.target.name} has no kernel {kernel!r}; it has: "
             + ", ".join(request.target.model.kernels)
         )
-
-    def say(text: str) -> None:
-        console.print(text, highlight=False, soft_wrap=True)
-
     ready = prepare_kernel(request, kernel, say)
     with tempfile.TemporaryDirectory(prefix="harness-shell-") as folder:
         say(f"booting {ready.kernel.label}")
@@ -61,8 +56,20 @@ async def _serve_prompt(guest: RunningGuest) -> int:
     loop = asyncio.get_running_loop()
     typed: asyncio.Queue[bytes] = asyncio.Queue()
     keyboard = sys.stdin.fileno()
+
+    def read_keyboard() -> None:
+        data = os.read(keyboard, MAX_PAYLOAD)
+        if not data:
+            loop.remove_reader(keyboard)  # an end of file is readable for ever
+        typed.put_nowait(data)
+
     with _raw_terminal(keyboard):
-        loop.add_reader(keyboard, lambda: typed.put_nowait(os.read(keyboard, MAX_PAYLOAD)))
+        try:
+            loop.add_reader(keyboard, read_keyboard)
+        except PermissionError:  # a regular file cannot be waited for (epoll_ctl(2), EPERM)
+            while data := os.read(keyboard, MAX_PAYLOAD):
+                typed.put_nowait(data)
+            typed.put_nowait(b"")
         typing = asyncio.create_task(_type(running, typed))
         try:
             async for data in running.output():

@@ -119,22 +119,25 @@ class _Watch:
             self._on_report(report)
 
     def _on_report(self, report: Report) -> None:
-        if len(self.reports) >= _MAX_KEPT:
-            return
-        self.reports.append(report)
+        has_room = len(self.reports) < _MAX_KEPT
+        if has_room:
+            self.reports.append(report)
         for symptom in self.arm.symptoms:
             if symptom.console is None:
                 continue
             match = symptom.console.match(report)
-            self.notes.append(f"{report.title}: {symptom.name}: {match.why}")
+            if has_room:
+                self.notes.append(f"{report.title}: {symptom.name}: {match.why}")
             if match.matched:
                 self._on_symptom(symptom.name, report.title, None)
                 self.ended.set()
                 return
         if report.kind in STALL_KINDS and self.arm.has_holds:
-            self.notes.append(f"not counted, a hold can cause it: {report.title}")
+            if has_room:
+                self.notes.append(f"not counted, a hold can cause it: {report.title}")
             return
-        self.seen.other_reports.append(report)
+        if len(self.seen.other_reports) < _MAX_KEPT:
+            self.seen.other_reports.append(report)
         if report.fatal:
             self.ended.set()
 
