@@ -2,7 +2,7 @@
 """Match crash reports against the symptom that a target names, and say why or why not."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from harness.crashes.report import Kind, Report
 from harness.crashes.stack import plain_function
@@ -33,7 +33,6 @@ class ConsoleSignature:
     title: str | None = None
     frames: tuple[str, ...] = ()
     function: str | None = None
-    _pattern: re.Pattern[str] | None = field(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "frames", tuple(self.frames))
@@ -49,7 +48,7 @@ class ConsoleSignature:
             )
         if self.title is not None:
             try:
-                object.__setattr__(self, "_pattern", re.compile(self.title))
+                re.compile(self.title)
             except re.error as error:
                 raise ConfigurationError(
                     f"the title {self.title!r} of a console signature is no regular expression: "
@@ -70,9 +69,9 @@ class ConsoleSignature:
                 f"kind is {self.kind}",
                 f"kind is {report.kind.value}, not {self.kind}",
             )
-        if self._pattern is not None:
+        if self.title is not None:
             titles = (report.title, *report.alt_titles)
-            hit = next((title for title in titles if self._pattern.search(title)), None)
+            hit = next((title for title in titles if re.search(self.title, title)), None)
             demand(
                 hit is not None,
                 f"title {hit!r} matches {self.title!r}",
