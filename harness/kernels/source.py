@@ -28,7 +28,7 @@ from harness.kernels.packaged import DEBIAN_ARCHITECTURES
 from harness.plan.models import SourceRecipe
 from harness.progress import Say
 
-_FORMAT = 1
+_FORMAT = 2
 """Goes into every kernel's key; raise it when the same recipe builds another kernel than before."""
 
 
@@ -121,7 +121,9 @@ class _Order:
     def slot(self) -> str:
         """Names the folder that the kernel is built in: shared by what differs only in patches and
         options, of which make rebuilds no more than it must."""
-        return _digest([self.package.sha256, self.arch.kbuild, self.compiler, self.fragment.name])
+        return _digest(
+            [_FORMAT, self.package.sha256, self.arch.kbuild, self.compiler, self.fragment.name]
+        )
 
 
 def _build(order: _Order, build: BuildFolder, cache: Path, kept: Path, say: Say) -> None:

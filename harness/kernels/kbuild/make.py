@@ -77,7 +77,7 @@ class Make:
         ]
         log = log or self.folder.log
         self.folder.make_begins(say)
-        process = _start(argv, build_environment(self.cache, self.folder.path), log)
+        process = _start(argv, build_environment(self.cache), log)
         try:
             with log.open("r", encoding="utf-8", errors="replace") as written:
                 progress = _Progress(written.readlines, f"{self.folder.objects}/")
@@ -99,19 +99,18 @@ def ccached(compiler: str) -> str:
     return f"ccache {compiler}" if shutil.which("ccache") else compiler
 
 
-def build_environment(cache: Path, base: Path) -> dict[str, str]:
+def build_environment(cache: Path) -> dict[str, str]:
     """Variables for make: little of the user's, since kbuild and make take orders from many.
 
     A `make TARGET=…` that the harness was started from passes on MAKEFLAGS, job server and all its
     variables. The KBUILD_BUILD_* make the same sources the same image (Documentation/kbuild/
-    reproducible-builds.rst). `base` is what ccache takes paths relative to.
+    reproducible-builds.rst).
     """
     kept = ("PATH", "HOME", "TMPDIR", "CCACHE_DIR", "CCACHE_MAXSIZE", "CCACHE_DISABLE")
     environment = {name: os.environ[name] for name in kept if name in os.environ}
     environment.setdefault("CCACHE_DIR", str(cache / "ccache"))
     return environment | {
         "LC_ALL": "C",
-        "CCACHE_BASEDIR": str(base),
         "CCACHE_NOHASHDIR": "1",
         "KBUILD_BUILD_TIMESTAMP": "1970-01-01",
         "KBUILD_BUILD_USER": "harness",

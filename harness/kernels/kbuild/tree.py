@@ -34,8 +34,12 @@ class BuildFolder:
 
     @property
     def objects(self) -> Path:
-        """make's output (O=)."""
-        return self.path / "objects"
+        """make's output (O=).
+
+        Just below the source, so that kbuild names all files relative to it (the Makefile's
+        `srctree := ..`): `kernel BUG at mm/memory.c`, and the same objects in every build folder.
+        """
+        return self.source / "objects"
 
     @property
     def log(self) -> Path:

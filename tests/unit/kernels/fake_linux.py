@@ -107,7 +107,7 @@ class FakeLinux:
 
     @property
     def objects(self) -> Path:
-        return self.build_folder / "objects"
+        return self.build_folder / "source/objects"
 
     def compiled(self) -> list[str]:
         """Files compiled since the last time this was asked."""

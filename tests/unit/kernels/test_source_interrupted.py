@@ -55,7 +55,7 @@ def _slow_build(
 def _sleeper(cache: Path) -> int:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
-        for path in cache.glob("builds/*/objects/sleeper"):
+        for path in cache.glob("builds/*/source/objects/sleeper"):
             if text := path.read_text().strip():
                 return int(text)
         time.sleep(0.02)

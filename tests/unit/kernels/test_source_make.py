@@ -83,7 +83,8 @@ def test_little_of_the_users_environment_reaches_make(
     for name in ("MAKEFLAGS", "ARCH", "KCFLAGS", "TARGET"):
         monkeypatch.setenv(name, "anything")
     monkeypatch.delenv("CCACHE_DIR", raising=False)
-    environment = build_environment(tmp_path, tmp_path / "slot")
+    environment = build_environment(tmp_path)
     assert {"MAKEFLAGS", "ARCH", "KCFLAGS", "TARGET"}.isdisjoint(environment)
     assert environment["CCACHE_DIR"] == str(tmp_path / "ccache")
-    assert environment["CCACHE_BASEDIR"] == str(tmp_path / "slot")
+    # it would rewrite paths behind -fmacro-prefix-map's back: `kernel BUG at ../source/mm/memory.c`
+    assert "CCACHE_BASEDIR" not in environment
