@@ -46,6 +46,7 @@ class Engine:
         self.body = re.compile(grammar.body)
         self.ends = re.compile(grammar.ends)
         self.absorbed = re.compile(grammar.absorbed)
+        self.introduced = re.compile(grammar.introduced)
         self.harmless = re.compile(grammar.harmless)
         self.generic = re.compile(grammar.generic)
         self._generic: dict[str, bool] = {}
@@ -174,8 +175,10 @@ class Engine:
                     return name
         if Source.STACK in form.sources and not form.generic:
             for frame in main_frames(sections):
-                if frame.reliable and not self.machinery.search(frame.function):
-                    return frame.function
+                name = frame.function
+                skipped = form.skip_pattern and form.skip_pattern.search(name)
+                if frame.reliable and not skipped and not self.machinery.search(name):
+                    return name
         if form.pointer_first:
             # Better the very place of the fault than nothing.
             places = (f.function for f in main_frames(sections) if f.pointer)

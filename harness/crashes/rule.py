@@ -143,7 +143,8 @@ class Grammar:
       the next heading is another's.
     - `ends`: the last line of any report (searched); `marks`: literals of all that `ends`, `fatal`,
       `lossy` and the rules' `ends` match: lines without one are not searched.
-    - `absorbed`: opening lines that belong to a report that is already open (searched).
+    - `absorbed`: opening lines that belong to a report that is already open; `introduced`: those
+      that do as long as its stack is not out (searched).
     - `harmless`: lines that look like an opening and are none (searched).
     - `generic`: functions that are never guilty where another is left; `machinery`: those that
       never are; `lock_sites_skipped`: places of locks that say nothing.
@@ -169,6 +170,7 @@ class Grammar:
     ends: str
     marks: tuple[str, ...]
     absorbed: str
+    introduced: str
     harmless: str
     generic: str
     machinery: str = "."

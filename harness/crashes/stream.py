@@ -59,6 +59,7 @@ class _Open:
     has_frames: bool = False
     fatal: bool = False
     lossy: bool = False
+    tangled: bool = False
     stamp: str | None = None
 
 
@@ -177,6 +178,7 @@ class ReportStream:
         if found and not found[0].whole:
             rule = found[0]
             for report in list(self._open):
+                report.tangled = report.tangled or not (report.has_frames or report.opener.context)
                 if _owns(report, line) and (
                     report.has_frames or len(self._open) >= OPEN_REPORTS or report.rule is rule
                 ):
@@ -199,13 +201,15 @@ class ReportStream:
         found = self._engine.opening(line.text)
         if found is None or not self._believed(found[0], line):
             return None
-        if self._engine.absorbed.search(line.text):
-            if any(_owns(report, line) for report in self._open):
-                return None
-            follows = found[0].consequence_pattern
-            near = line.start - self._told < CONSEQUENCES
-            if near and follows and follows.search(line.text):
-                return None
+        owners = [report for report in self._open if _owns(report, line)]
+        if owners and self._engine.absorbed.search(line.text):
+            return None
+        if self._engine.introduced.search(line.text) and any(not r.has_frames for r in owners):
+            return None
+        follows = found[0].consequence_pattern
+        near = owners or line.start - self._told < CONSEQUENCES
+        if near and follows and follows.search(line.text):
+            return None
         return found
 
     def _believed(self, rule: Rule, line: Line) -> bool:
@@ -266,6 +270,8 @@ class ReportStream:
         reason = verdict.corrupted_reason
         if reason is None and report.lossy:
             reason = "the console lost lines"
+        if reason is None and report.tangled and report.rule.forms[0].stack_needed:
+            reason = "another report is interleaved"
         yield Report(
             system=self._system,
             kind=verdict.kind,
@@ -307,5 +313,6 @@ def _next_hit(block: bytes, position: int, places: dict[bytes, int]) -> int:
         if place < position:
             place = block.find(mark, position)
             places[mark] = place = place if place >= 0 else none
-        nearest = min(nearest, place)
+        if place < nearest:
+            nearest = place
     return nearest

@@ -126,6 +126,7 @@ GRAMMAR = Grammar(
     ends=r"^Stopped at|^db(?:\{\d{1,3}\})?> |Debugger invoked|: kernel_trap: trap|In tight loop",
     marks=("Stopped at", "db> ", "db{", "Debugger invoked", ": trap", "In tight loop"),
     absorbed=r"panic |kernel trap|Stopped at|page fault at|DOUBLE FAULT",
+    introduced=r"(?!)",
     harmless=r"(?!)",
     generic=(
         r"^(?:Debugger|SoftDebugger|Panic|panic|Assert|kdb_\w+|db_\w+|kernel_trap|trap_\w+|alltraps"

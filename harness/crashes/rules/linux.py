@@ -36,9 +36,11 @@ _PANIC_THAT_FOLLOWS = (
 )
 
 
-def _warning(where: str, title: str, kind: Kind = Kind.WARNING, reported_by: str = "") -> Form:
+def _warning(
+    where: str, title: str, kind: Kind = Kind.WARNING, reported_by: str = "", skip: str = ""
+) -> Form:
     """Return the form of WARNINGs whose opening line `where` matches."""
-    return Form(title, needs=(where,), near=1, kind=kind, reported_by=reported_by)
+    return Form(title, needs=(where,), near=1, kind=kind, reported_by=reported_by, skip=skip)
 
 
 WARNINGS = (
@@ -53,7 +55,7 @@ WARNINGS = (
     _warning(r"kernel/locking/lockdep\.c:\d+", "WARNING: locking bug in {function}",
              Kind.LOCKDEP, reported_by=_ANY),
     _warning(r"drivers/usb/core/urb\.c:\d+ (?:at )?usb_submit_urb",
-             "WARNING in {function}/usb_submit_urb"),
+             "WARNING in {function}/usb_submit_urb", skip="^usb_submit_urb$"),
     _warning(r"lib/kobject\.c:\d+", "WARNING: kobject bug in {function}"),
     _warning(r"fs/proc/generic\.c:\d+ (?:at )?(?:_*proc_register|remove_proc)",
              "WARNING: proc registration bug in {function}"),
@@ -276,6 +278,13 @@ OOPSES = (
         # arch/arm64/kernel/traps.c: handle_bad_stack(); arch/riscv/kernel/traps.c
         r"Insufficient stack space to handle exception",
         (Form("kernel stack overflow in {function}", _OVERFLOW),),
+        fatal=True,
+    ),
+    Rule(
+        "early-exception", Kind.TRAP, "PANIC: early exception",
+        # arch/x86/mm/extable.c: early_fixup_exception()
+        r"PANIC: early exception",
+        (Form("PANIC: early exception in {function}", pointer_first=True),),
         fatal=True,
     ),
     Rule(
@@ -633,10 +642,10 @@ GRAMMAR = Grammar(
     elsewhere=lines.ELSEWHERE,
     ends=r"---\[ end (?:trace|Kernel panic)|^Rebooting in \d+ seconds",
     marks=("---[ end ", "Rebooting in ", "printk messages dropped", "=========="),
-    absorbed=(
-        # an opening line that is also part of others' reports
-        r"Kernel panic - |Oops|Internal error: |invalid opcode|kernel BUG at|Unhandled fault"
-        r"|kernel stack overflow|INFO: (?:Allocated|Freed) in"
+    absorbed=r"INFO: (?:Allocated|Freed) in",
+    introduced=(
+        r"Kernel panic - |Internal error: |invalid opcode|kernel BUG at|Unhandled fault"
+        r"|kernel stack overflow|Oops(?:: (?:[0-9a-f]{4,16}\b|Kernel access|Exception in)| - |\[#)"
     ),
     harmless=lines.HARMLESS,
     generic=GENERIC,

@@ -23,6 +23,8 @@ REPORTING = (
     r"_*dev_(v?printk\w*|err|warn|info|notice|crit|alert)|_*netdev_(printk|err|warn|info|notice)",
     r"v?sc?n?printf|vsc?nprintf|va_format|format_decode|pointer|string(_nocheck)?|number",
     r"(k|ka|kva)s(n|c)?printf(_const)?|hex_dump_to_buffer|print_hex_dump\w*|msg_print_\w+",
+    r"assfail|asswarn|\w*assertfail|\w+_assert(_fail\w*)?|xfs_error_report",
+    r"__ext4_(error|warning)\w*",
     r"seq_(v?printf|puts|putc|write|put_\w+)|__pr_\w+|___ratelimit|bust_spinlocks",
 )
 
@@ -40,6 +42,10 @@ ENTRIES = (
     r"do_(DataAbort|PrefetchAbort|sect_fault|alignment\w*|el[01]_\w+|kernel_fault)",
     r"__do_(kernel|user)_fault|call_undef_hook|brk_handler|bad_el0_sync|die_kernel_fault",
     r"el[01]t?h?(_64|_32)?_\w+|vectors|__(und|dabt|pabt|irq|fiq)_(svc|usr|invalid)\w*",
+    r"irqentry_\w+|paranoid_(entry|exit)|call_on_\w*stack|call_with_stack|do_interrupt_handler",
+    r"do_irq",
+    r"__static_call_\w+|__SC[TK]__\w+|srso_\w+|retbleed_\w+|entry_ibpb|clear_bhb_loop",
+    r"bpf_prog_[0-9a-f]{16}(_\w+)?|bpf_dispatcher_\w+|_*bpf_prog_run\w*|bpf_trace_run\d*",
     r"ret_from_\w+|ret_(fast|slow)_syscall|work_pending|vector_\w+|interrupt_return\w*",
     r"program_check_\w+|(data|instruction)_access_\w+|hardware_interrupt_common\w*|do_hash_fault",
     r"do_trap_\w+|_*do_pgm_check|pgm_check_\w+|do_protection_exception|do_dat_exception",
@@ -102,6 +108,8 @@ MEMORY = (
     r"_*page_pool_alloc\w*|devm_k\w+|_*devm_(add_action|alloc)\w*|alloc_dr",
     r"dma_(alloc|free|pool)_\w+",
     r"dmam_alloc_\w+|quarantine_\w+|_*kmalloc_order\w*|_*kmalloc_large\w*|slob_\w+|skb_free_head",
+    r"_*folio_put\w*|put_pages?|release_pages|free_pcppages_bulk|free_page_is_bad\w*",
+    r"_*percpu_counter\w*",
     # lib/: trees, tables and maps whose keys and nodes are the caller's
     r"_*radix_tree_\w+|_*xa_\w+|xas_\w+|_*idr_\w+|_*ida_\w+|_*rb_\w+|_*rht_\w+|_*rhashtable_\w+",
     r"rhltable_\w+|mas_\w+|mtree_\w+|mt_\w+|interval_tree_\w+|sbitmap_\w+|_*bitmap_\w+",
@@ -118,7 +126,8 @@ MEMORY = (
     r"_*(get|put|clear)_user\w*|_*clear_(page|huge_page|highpage)\w*|strn(cpy_from|len)_user",
     r"memcpy_(to|from)_\w+|_*iov_iter_\w+|_*fault_in_\w+|simple_copy_to_iter|kmap\w*|kunmap\w*",
     r"_*(test_and_)?(set|clear|change|test)_bit\w*|(arch_|raw_|instrument_)?\w*atomic(64)?_\w+",
-    r"_*(cmp)?xchg\w*|_*(read|write)_once_\w*|_*(read|write)[bwlq](_relaxed)?|csum_\w+|crc\d+\w*",
+    r"_*(cmp)?xchg\w*|_*(read|write)_once_\w*|_*(read|write)[bwlq](_relaxed)?|csum_\w+|crc\w+",
+    r"_*copy_overflow|bcmp|chacha\w*|poly1305\w*|blake2\w*|nla_(memcpy|str\w+)",
     r"native_(write_msr|read_msr|save_fl|restore_fl|irq_\w+|halt|safe_halt)|do_csum",
     r"ip_compute_csum",
 )
@@ -277,6 +286,7 @@ ANCHORS = (
         r"^\w+ (?:call_timer_fn|kthread|process_one_work)$",
         r"^(?!tick_|watchdog_|perf_)\w+ (?:__hrtimer_run_queues|__run_hrtimer)$",
     ),
+    (r"^do_idle ",),
 )
 
 ALIASES = (

@@ -118,6 +118,6 @@ HARMLESS = (
     r"WARNING: (?:.{0,120}(?:deprecat|will be removed|not supported|unsupported|obsolete"
     r"|experimental|vulnerab|insecure|mitigat|firmware|BIOS|recommend|mount option|not compiled))"
     r"|WARNING: (?:fbcon: |workqueue cpumask|See http|Unprivileged eBPF|stack depth|[Cc]an't open"
-    r"|[Cc]ould not|[Cc]annot|clock|Image format|linker)|Speculative |Spectre "
+    r"|[Cc]ould not|[Cc]annot|clock|Image format|linker)|Speculative |Spectre |---\[ end "
     r"|INFO: (?:lockdep is turned off|NMI handler|recovery)"
 )

@@ -140,6 +140,15 @@ def test_panic_after_an_oops_is_no_second_report() -> None:
     assert [report.title for report in alone] == ["kernel panic: Fatal exception"]
 
 
+def test_trouble_after_a_stack_is_a_report_of_its_own() -> None:
+    lockdep = next(golden for golden in GOLDENS if golden.rule == "recursive-locking")
+    bug = next(golden for golden in GOLDENS if golden.rule == "bug-at")
+    panic = next(golden for golden in GOLDENS if golden.rule == "panic")
+    for second in (bug, panic):
+        reports = parse_console(stamped([*lockdep.lines, *second.lines]), "linux")
+        assert [report.title for report in reports] == [lockdep.title, second.title]
+
+
 def test_live_report_is_told_as_soon_as_it_is_out() -> None:
     console = stamped(oops("divide error: 0000 [#1] SMP", at="toy_walk", trace=("toy_a",)))
     stream = ReportStream("linux")
