@@ -177,7 +177,7 @@ class Engine:
             for frame in main_frames(sections):
                 name = frame.function
                 skipped = form.skip_pattern and form.skip_pattern.search(name)
-                if frame.reliable and not skipped and not self.machinery.search(name):
+                if frame.certain and not skipped and not self.machinery.search(name):
                     return name
         if form.pointer_first:
             # Better the very place of the fault than nothing.
@@ -206,15 +206,15 @@ class Engine:
         elif source is Source.SECTION:
             for section in sections:
                 if form.section_pattern and form.section_pattern.search(section.heading):
-                    yield from (f.function for f in section.frames if f.reliable)
+                    yield from (f.function for f in section.frames if f.certain)
         else:
             bare = source is Source.TRACE
             yield from (
-                f.function for f in main_frames(sections) if f.reliable and not (bare and f.pointer)
+                f.function for f in main_frames(sections) if f.certain and not (bare and f.pointer)
             )
 
     def _anchor(self, sections: Sequence[Section]) -> str | None:
-        stacks = [[f.function for f in section.frames if f.reliable] for section in sections]
+        stacks = [[f.function for f in section.frames if f.certain] for section in sections]
         if self.anchor_skips:
             stacks = [s for s in stacks if not any(map(self.anchor_skips.search, s))]
         for tier in self.anchors:
@@ -245,7 +245,7 @@ def _corruption(
     if form.pointer_first and frames and not frames[0].pointer:
         return _NO_POINTER
     if form.stack_needed and not any(
-        f.reliable and not f.pointer for section in sections for f in section.frames
+        f.certain and not f.pointer for section in sections for f in section.frames
     ):
         headed = any(section.heading and section.main for section in sections)
         return _EMPTY if headed else _NO_STACK

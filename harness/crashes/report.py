@@ -57,6 +57,11 @@ class Frame(NamedTuple):
     inlined: bool = False
     pointer: bool = False
 
+    @property
+    def certain(self) -> bool:
+        """The kernel printed it as a frame of its own, without doubts."""
+        return self.reliable and not self.inlined
+
 
 @dataclass(frozen=True)
 class Report:

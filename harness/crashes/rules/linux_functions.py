@@ -76,8 +76,8 @@ CHECKERS = (
     r"_*stack_depot_\w+|depot_\w+|object_err|print_trailer|slab_(err|bug|pad_check|fix)|__slab_err",
     r"check_(slab|object|bytes\w*|pad\w*|poison\w*)|(alloc|free)_debug_processing|bad_page",
     r"_*kernel_text_address|is_bpf_text_address|get_stack_info|profile_pc",
-    r"_*refcount_\w+|kref_\w+|_*debug_(object|check_no_obj|print_object)\w*|_*percpu_ref_\w+",
-    r"ref_tracker_\w+",
+    r"_*refcount_\w+|kref_\w+|_*debug_(object|check_no_obj|print_object)\w*",
+    r"ref_tracker_\w+|bad_io_access|io(read|write)\d+\w*",
     r"debug_(dma|work|timer|hrtimer|rcu_head|spin|mutex|rt_mutex)_\w+|should_fail\w*|fail_dump",
     r"_*list_(add|del)(_valid|_entry)\w*|_*list_(add|del|move|splice|replace|swap)\w*",
     r"_*h?list_(nulls_|bl_)?(add|del)\w*|plist_\w+|llist_\w+|klist_\w+",
@@ -260,7 +260,8 @@ _FILE_DISPATCH = (
     r"|call_(?:read|write)_iter|do_readv_writev|do_loop_readv_writev)"
 )
 _IOCTL_DISPATCH = (
-    r"(?:(?:do_|compat_|file_)?(?:vfs|ksys|blkdev|SyS|sys)_ioctl|\w*blkdev_driver_ioctl|\w+sys_ioctl"
+    r"(?:(?:do_|compat_|file_)?(?:vfs|ksys|blkdev|SyS|sys)_ioctl|\w+sys_ioctl"
+    r"|\w*blkdev_driver_ioctl"
     r"|compat_(?:SyS|blkdev)_ioctl|\w+_compat_ioctl|tty_(?:compat_)?ioctl)"
 )
 _SYSTEM_CALL = r"(?:__(?:x64|ia32|arm64|s390x?|riscv|powerpc|se)_)?(?:compat_)?(?:sys|SyS|SYSC)_"

@@ -99,6 +99,17 @@ def test_call_that_the_compiler_cloned() -> None:
     assert parse_console(stamped(lines), "linux")[0].function == "toy_walk"
 
 
+def test_functions_that_a_symbolizer_added_are_not_blamed() -> None:
+    golden = next(golden for golden in GOLDENS if golden.rule == "hung-task")
+    at = next(index for index, line in enumerate(golden.lines) if "toy_walk" in line)
+    inlined = " toy_lock drivers/toy/toy.h:31 [inline]"
+    console = stamped([*golden.lines[:at], inlined, *golden.lines[at:]])
+    report = parse_console(console, "linux")[0]
+    assert report.function == "toy_walk"
+    frame = next(frame for frame in report.frames if frame.inlined)
+    assert (frame.function, frame.file, frame.line) == ("toy_lock", "drivers/toy/toy.h", 31)
+
+
 def test_system_call_wrappers_have_alternative_titles() -> None:
     golden = next(golden for golden in GOLDENS if golden.rule == "rcu-stall")
     lines = [line for line in golden.lines if "toy_ioctl" not in line and "vfs_ioctl" not in line]
