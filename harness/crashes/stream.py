@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache
+from heapq import heapify, heappop, heapreplace
 from typing import NamedTuple
 
 from harness.crashes.engine import Engine
@@ -136,13 +137,16 @@ class ReportStream:
     def _block(self, block: bytes, base: int) -> Iterator[Report]:
         """Yield the reports completed by `block`, which is whole lines."""
         self._note_running(block, base)
-        places = dict.fromkeys(self._engine.marks, -1)
-        position, hit = 0, -1
-        while position < len(block):
+        marks = [(block.find(mark), mark) for mark in self._engine.marks]
+        marks = [found for found in marks if found[0] >= 0]
+        heapify(marks)
+        position, size = 0, len(block)
+        hit = marks[0][0] if marks else size
+        while position < size:
             if hit < position:
-                hit = _next_hit(block, position, places)
+                hit = _next_hit(block, position, marks)
             if not self._open:
-                if hit == len(block):
+                if hit == size:
                     return
                 position = block.rfind(b"\n", position, hit) + 1 or position
             stop = block.find(b"\n", position) + 1
@@ -163,9 +167,11 @@ class ReportStream:
     def _line(self, raw: bytes, start: int) -> Line:
         if b"\x1b" in raw:
             raw = _ESCAPE.sub(b"", raw)
-        text = raw.decode("utf-8", "replace").rstrip("\r\n")
+        text = raw.decode("utf-8", "replace")
         if "\r" in text or "\0" in text:
             text = text.replace("\r", "").replace("\0", "")
+        if text.endswith("\n"):
+            text = text[:-1]
         match = self._engine.prefix.match(text)
         if match is None:
             return Line(start, "", None, text)
@@ -303,16 +309,16 @@ def _owns(report: _Open, line: Line) -> bool:
     return report.opener.context == line.context
 
 
-def _next_hit(block: bytes, position: int, places: dict[bytes, int]) -> int:
+def _next_hit(block: bytes, position: int, marks: list[tuple[int, bytes]]) -> int:
     """Return where the next mark at or after `position` is, the block's length for none.
 
-    `places` remembers each mark's next place, so that the block is searched once per mark.
+    `marks` is a heap of each mark's next place, so that the block is searched once per mark.
     """
-    nearest = none = len(block)
-    for mark, place in places.items():
-        if place < position:
-            place = block.find(mark, position)
-            places[mark] = place = place if place >= 0 else none
-        if place < nearest:
-            nearest = place
-    return nearest
+    while marks and marks[0][0] < position:
+        mark = marks[0][1]
+        place = block.find(mark, position)
+        if place < 0:
+            heappop(marks)
+        else:
+            heapreplace(marks, (place, mark))
+    return marks[0][0] if marks else len(block)
