@@ -113,7 +113,8 @@ def main(target: str, guest: str, kernel: str, pairs: int) -> None:
     ready = prepare_kernel(request, kernel, say)
     tcg = replace(ready.plan.machine, accelerator="tcg,thread=multi")
     ready = replace(ready, plan=replace(ready.plan, machine=tcg))
-    power_off = compile_static(Path(__file__).with_name("power_off.c"), cache)
+    source = Path(__file__).with_name("power_off.c")
+    power_off = compile_static(source, cache, request.guest.model.arch)
     with tempfile.TemporaryDirectory(prefix="harness-bench-") as name:
         folder = Path(name)
         initrd = folder / "bare.cpio"

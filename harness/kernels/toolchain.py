@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Static guest programs built by the host's compiler, cached by the hash of their inputs."""
+"""Static guest programs, built on the host for the guest's architecture and kept by content."""
 
 import hashlib
 import os
+import platform
+import shutil
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import ConfigurationError, InfrastructureError
@@ -13,13 +16,67 @@ WORKLOAD_BASE = 0x7000_0000
 of a workload's functions is set by its virtual address, whatever process it is in."""
 
 
+@dataclass(frozen=True)
+class CrossCompiler:
+    """How programs for one architecture are compiled on a host of another one.
+
+    `machine` is what uname(2) calls hosts that need no cross compiler; `packages` are those of the
+    distribution that hold `program` and the C library to link with.
+    """
+
+    machine: str
+    program: str
+    packages: tuple[str, ...]
+
+
+CROSS_COMPILERS = {
+    "x86_64": CrossCompiler(
+        "x86_64", "x86_64-linux-gnu-gcc", ("gcc-x86-64-linux-gnu", "libc6-dev-amd64-cross")
+    ),
+    "i386": CrossCompiler(
+        "i686", "i686-linux-gnu-gcc", ("gcc-i686-linux-gnu", "libc6-dev-i386-cross")
+    ),
+    "arm64": CrossCompiler(
+        "aarch64", "aarch64-linux-gnu-gcc", ("gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross")
+    ),
+    "ppc64le": CrossCompiler(
+        "ppc64le",
+        "powerpc64le-linux-gnu-gcc",
+        ("gcc-powerpc64le-linux-gnu", "libc6-dev-ppc64el-cross"),
+    ),
+}
+"""By the harness's names of architectures."""
+
+
+def compiler_for(arch: str) -> str:
+    """The compiler for an architecture: on a host of the same one $CC or cc, else the cross one."""
+    cross = CROSS_COMPILERS[arch]
+    return os.environ.get("CC", "cc") if platform.machine() == cross.machine else cross.program
+
+
+def missing_compiler(arch: str) -> str | None:
+    """What to say where the compiler for an architecture is not installed; None where it is."""
+    compiler = compiler_for(arch)
+    if shutil.which(compiler) is not None:
+        return None
+    native = platform.machine() == CROSS_COMPILERS[arch].machine
+    packages = ("gcc", "libc6-dev") if native else CROSS_COMPILERS[arch].packages
+    return f"no C compiler for {arch} ({compiler}): install the packages {' and '.join(packages)}"
+
+
 def compile_static(
-    source: Path, cache: Path, *, include: Path | None = None, text_base: int | None = None
+    source: Path,
+    cache: Path,
+    arch: str,
+    *,
+    include: Path | None = None,
+    text_base: int | None = None,
 ) -> Path:
     """Compiles one C file into a static program at fixed addresses; returns its path.
 
-    Raises ConfigurationError with the compiler's own message where the source is wrong,
-    InfrastructureError where there is no compiler.
+    `arch` is the harness's name of the guest's architecture. Raises ConfigurationError with the
+    compiler's own message where the source is wrong, InfrastructureError where there is no
+    compiler, with the packages to install.
     """
     flags = [
         "-std=gnu11",
@@ -36,7 +93,9 @@ def compile_static(
         flags += ["-I", str(include)]
     if text_base is not None:
         flags += [f"-Wl,-Ttext-segment={text_base:#x}"]
-    compiler = os.environ.get("CC", "cc")
+    if missing := missing_compiler(arch):
+        raise InfrastructureError(missing)
+    compiler = compiler_for(arch)
     digest = hashlib.sha256(_compiler_version(compiler).encode())
     digest.update("\0".join(flags).encode() + source.read_bytes())
     for header in sorted(include.glob("*.h")) if include is not None else []:
@@ -63,7 +122,5 @@ def _compiler_version(compiler: str) -> str:
     try:
         done = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError) as error:
-        raise InfrastructureError(
-            f"no C compiler ({compiler}): install the packages gcc and libc6-dev"
-        ) from error
+        raise InfrastructureError(f"the C compiler {compiler} does not run: {error}") from error
     return done.stdout

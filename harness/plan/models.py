@@ -60,6 +60,10 @@ class MachineModel(Model):
     vcpus: int = Field(ge=1, le=64)
     memory_mib: int = Field(ge=64, le=65536)
     accelerator: Literal["auto", "tcg", "kvm"] = "auto"
+    console: list[str] = ["-serial", "chardev:console"]
+    control: list[str] = ["-serial", "chardev:control"]
+    """QEMU's arguments for the console's port and for the control channel's, whose character
+    devices are named `console` and `control`."""
     arguments: list[str] = []
 
 

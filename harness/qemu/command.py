@@ -15,6 +15,10 @@ class Machine:
     vcpus: int
     memory_mib: int
     accelerator: str
+    console: tuple[str, ...]
+    """Arguments of the port behind the character device `console`."""
+    control: tuple[str, ...]
+    """Arguments of the port behind the character device `control`."""
     devices: tuple[str, ...] = ()
     """Further QEMU arguments, as the guest config has them."""
 
@@ -77,8 +81,8 @@ class QemuCommand:
             ]
         argv += ["-kernel", str(self.boot.kernel), "-initrd", str(self.boot.initrd)]
         argv += ["-append", " ".join(self.boot.append)]
-        for name, descriptor in (("console", lines.console), ("control", lines.control)):
-            argv += ["-chardev", f"socket,id={name},fd={descriptor}", "-serial", f"chardev:{name}"]
+        argv += ["-chardev", f"socket,id=console,fd={lines.console}", *machine.console]
+        argv += ["-chardev", f"socket,id=control,fd={lines.control}", *machine.control]
         argv += ["-chardev", f"socket,id=monitor,fd={lines.monitor}"]
         argv += ["-mon", "chardev=monitor,mode=control"]
         argv += [*machine.devices, *self.plugin]

@@ -17,7 +17,7 @@ from harness.kernels.symbols import kernel_symbols, kernel_text
 from harness.kernels.toolchain import WORKLOAD_BASE, compile_static
 from harness.places.resolve import ResolvedPlace
 from harness.plan.load import Guest, Target
-from harness.plan.models import ArmModel
+from harness.plan.models import ArmModel, TargetModel
 from harness.progress import Say
 from harness.qemu.accelerator import TCG, choose_accelerator
 from harness.qemu.command import Boot, Machine
@@ -74,7 +74,7 @@ async def prepare_arms(request: Request, say: Say) -> list[PreparedArm]:
     arms = chosen_arms(request)
     if not request.failpoints:
         arms = [arm.model_copy(update={"use": []}) for arm in arms]
-    machine = _machine(request, needs_tcg=any(arm.use for arm in model.arm), say=say)
+    machine = _machine(request, needs_tcg=_has_external(model), say=say)
     workload = _workload(request)
     kernels: dict[str, ReadyKernel] = {}
     prepared = []
@@ -95,6 +95,11 @@ class ReadyKernel:
     setup: tuple[str, ...]
 
 
+def _has_external(target: TargetModel) -> bool:
+    """Whether some arm holds vCPUs from outside, for which all arms run on TCG."""
+    return any(arm.use for arm in target.arm)
+
+
 def _machine(request: Request, needs_tcg: bool, say: Say) -> Machine:
     model = request.guest.model.machine
     require_qemu(model.qemu)
@@ -106,6 +111,8 @@ def _machine(request: Request, needs_tcg: bool, say: Say) -> Machine:
         vcpus=model.vcpus,
         memory_mib=model.memory_mib,
         accelerator=accelerator,
+        console=tuple(model.console),
+        control=tuple(model.control),
         devices=tuple(model.arguments),
     )
 
@@ -139,7 +146,7 @@ def _ready_kernel(
 
 def prepare_kernel(request: Request, name: str, say: Say) -> ReadyKernel:
     """One of the target's kernels, ready to boot, for a person. Raises HarnessError."""
-    machine = _machine(request, needs_tcg=False, say=say)
+    machine = _machine(request, needs_tcg=_has_external(request.target.model), say=say)
     return _ready_kernel(request, name, machine, _workload(request), say)
 
 
@@ -159,9 +166,16 @@ async def find_places(
 
 
 def _workload(request: Request) -> Path:
+    source = request.project / "workloads" / request.target.model.workload.program
+    if not source.is_file():
+        raise ConfigurationError(
+            f"{request.target.file}: workload.program: {source.name!r}: there is no such file in "
+            f"{source.parent}"
+        )
     return compile_static(
-        request.project / "workloads" / request.target.model.workload.program,
+        source,
         request.cache,
+        request.guest.model.arch,
         include=request.project / "workloads",
         text_base=WORKLOAD_BASE,
     )

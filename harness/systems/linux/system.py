@@ -47,7 +47,7 @@ class Linux:
             )
         loaded = load_order(kernel.modules, modules) if kernel.modules is not None else []
         userland = Userland(
-            init=compile_static(INIT_SOURCE, cache),
+            init=compile_static(INIT_SOURCE, cache, guest.arch),
             busybox=_busybox(guest, cache, say),
             workload=workload,
             modules=tuple(loaded),
