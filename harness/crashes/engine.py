@@ -21,7 +21,9 @@ _NO_STACK = "the stack is missing"
 _EMPTY = "the stack is empty"
 _FOREIGN = "the stack is another CPU's"
 _NO_POINTER = "the registers are missing"
-_NO_FUNCTION = (_FOREIGN, _NO_POINTER, _EMPTY)
+_TANGLED = "two CPUs' reports are interleaved"
+_NO_FUNCTION_BUT_POINTER = (_FOREIGN, _NO_POINTER)
+_NO_FUNCTION = (*_NO_FUNCTION_BUT_POINTER, _EMPTY, _TANGLED)
 """Reasons with which no function of the stack is to be blamed."""
 
 
@@ -55,6 +57,7 @@ class Engine:
         self.machinery = re.compile(grammar.machinery)
         self.lock_sites_skipped = re.compile(grammar.lock_sites_skipped)
         self.anchors = tuple(tuple(map(re.compile, tier)) for tier in grammar.anchors)
+        self.task = re.compile(grammar.task)
         self.foreign = re.compile(grammar.foreign) if grammar.foreign else None
         self.anchor_skips = (
             re.compile(grammar.anchor_sections_skipped) if grammar.anchor_sections_skipped else None
@@ -101,9 +104,15 @@ class Engine:
         frames: tuple[Frame, ...],
     ) -> Verdict:
         reason = _corruption(form, details, sections, self.foreign)
+        if reason is None and not rule.several_tasks and self._tasks(lines) > 1:
+            reason = _TANGLED
         blamed = None
-        if reason not in _NO_FUNCTION:
+        # Registers that stand where they must are the report's own, whatever follows them.
+        trusted = _NO_FUNCTION_BUT_POINTER if form.pointer_first else _NO_FUNCTION
+        if reason not in trusted:
             blamed = self._guilty(form, details, lines, sections)
+        if blamed and reason == _EMPTY and self.is_generic(blamed):
+            blamed = None
         function, names = None, [""]
         if blamed:
             function, *_ = names = self.names(blamed)
@@ -128,6 +137,10 @@ class Engine:
             frames=frames,
             corrupted_reason=reason,
         )
+
+    def _tasks(self, lines: Sequence[str]) -> int:
+        """Count the tasks whose stacks are in `lines`."""
+        return len({match["task"] for text in lines if (match := self.task.match(text))})
 
     def is_generic(self, function: str) -> bool:
         """Say whether `function` is never guilty."""

@@ -94,6 +94,7 @@ class Rule:
     - `fatal`: the kernel cannot go on.
     - `all_contexts`: the lines of all CPUs belong to the report, as they do where a kernel makes
       other CPUs print their stacks.
+    - `several_tasks`: the report shows the stacks of several tasks.
     - `consequence`: panics whose text matches only end a report that was told of just before.
     - `ends`: the line that ends the report once its stack is out (besides the grammar's `ends`).
     - `linger`: seconds of other lines that the report outlives.
@@ -110,6 +111,7 @@ class Rule:
     forms: tuple[Form, ...]
     fatal: bool = False
     all_contexts: bool = False
+    several_tasks: bool = False
     consequence: str = ""
     ends: str = ""
     linger: float = 5.0
@@ -152,6 +154,7 @@ class Grammar:
       `anchor_sections_skipped`: functions whose stacks are not looked at.
     - `aliases`: (pattern of a function, its name in titles, other names…).
     - `substitutions`: (pattern, replacement) that make a line of text a stable title.
+    - `task`: lines that say whose stack follows, group `task`: two tasks in a report are two CPUs.
     - `foreign`: functions whose stack is no crash's; `fatal`: lines after which the kernel does not
       go on; `lossy`: lines that say that others were lost.
     """
@@ -180,5 +183,6 @@ class Grammar:
     aliases: Sequence[tuple[str, ...]] = ()
     substitutions: Sequence[tuple[str, str]] = ()
     foreign: str = ""
+    task: str = "(?!)"
     fatal: str = ""
     lossy: str = ""

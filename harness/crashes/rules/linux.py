@@ -110,7 +110,12 @@ PANICS = (
         "panic", Kind.PANIC, "Kernel panic",
         # kernel/panic.c: panic()
         r"Kernel panic - not syncing: ?(?P<text>.*\w)?",
-        (Form("kernel panic: {text}", stack_needed=False),),
+        (
+            # Alone it has lost the report that it ends.
+            Form("kernel panic: {text}", near=1, corrupted=True,
+                 needs=(rf"not syncing: .{{0,40}}(?:{_PANIC_THAT_FOLLOWS})",)),
+            Form("kernel panic: {text}", stack_needed=False),
+        ),
         fatal=True, consequence=_PANIC_THAT_FOLLOWS,
     ),
     Rule(
@@ -474,41 +479,41 @@ HANGS = (
         # kernel/watchdog.c: watchdog_timer_fn()
         r"BUG: soft lockup",
         (Form("BUG: soft lockup in {function}", _STALL, sources=(Source.ANCHOR,)),),
-        all_contexts=True, linger=15.0,
+        all_contexts=True, several_tasks=True, linger=15.0,
     ),
     Rule(
         "hard-lockup", Kind.HARD_LOCKUP, "hard LOCKUP",
         # kernel/watchdog.c: watchdog_hardlockup_check()
         r"(?:[Ww]atchdog detected|Watchdog: CPU \d+) (?:a )?hard LOCKUP",
         (Form("BUG: hard lockup in {function}", _STALL, sources=(Source.ANCHOR, Source.STACK)),),
-        all_contexts=True, linger=15.0, fatal=True,
+        all_contexts=True, several_tasks=True, linger=15.0, fatal=True,
     ),
     Rule(
         "workqueue-lockup", Kind.WORKQUEUE_LOCKUP, "workqueue lockup",
         # kernel/workqueue.c: wq_watchdog_timer_fn()
         r"BUG: workqueue lockup",
         (Form("BUG: workqueue lockup", stack_needed=False),),
-        all_contexts=True, linger=15.0,
+        all_contexts=True, several_tasks=True, linger=15.0,
     ),
     Rule(
         "hung-task", Kind.HUNG_TASK, "INFO: task ",
         # kernel/hung_task.c: check_hung_task()
         r"INFO: task .{1,80} blocked (?:in I/O wait )?for more than \d+ seconds",
         (Form("INFO: task hung in {function}", _HANG, generic=BLOCKING),),
-        linger=15.0,
+        several_tasks=True, linger=15.0,
     ),
     Rule(
         "task-cannot-die", Kind.HUNG_TASK, "can't die for more than",
         r"INFO: task .{1,80} can't die for more than \d+ seconds",
         (Form("INFO: task can't die in {function}", _HANG, generic=BLOCKING),),
-        linger=15.0,
+        several_tasks=True, linger=15.0,
     ),
     Rule(
         "rcu-stall", Kind.RCU_STALL, "INFO: ",
         # kernel/rcu/tree_stall.h: print_cpu_stall(), print_other_cpu_stall(); kernel/rcu/tasks.h
         r"INFO: (?:rcu_\w{1,30}|\w{1,30}) (?:self-)?detected (?:expedited )?stalls? on",
         (Form("INFO: rcu detected stall in {function}", _STALL, sources=(Source.ANCHOR,)),),
-        all_contexts=True, linger=15.0,
+        all_contexts=True, several_tasks=True, linger=15.0,
     ),
     Rule(
         "device-in-use", Kind.BUG, "unregister_netdevice: ",
@@ -659,6 +664,7 @@ GRAMMAR = Grammar(
         (r"\b(?:0x)?[0-9a-f]{16}\b|\b0x[0-9a-f]{5,16}\b|\b(?:ffff|c0)[0-9a-f]{4,12}\b", "ADDR"),
         (r"(?<=[a-z])\d{3,}|\b\d+\b", "NUM"),
     ),
+    task=r"(?:WARNING: )?CPU: \d{1,5} (?:UID: \d{1,10} )?PID: (?P<task>\d{1,10}) ",
     foreign=r"^should_fail",
     fatal=r"Kernel panic - not syncing|^Rebooting in \d+ seconds",
     lossy=r"printk messages dropped",

@@ -111,6 +111,14 @@ def test_noise_between_the_lines_does_not_matter() -> None:
     assert not report.corrupted
 
 
+def test_two_tasks_in_one_report_are_two_cpus() -> None:
+    lines = warning("drivers/toy/toy.c:63", "toy_walk", ("toy_a", "toy_b"))
+    other = ["CPU: 0 PID: 315 Comm: other Not tainted 6.1.0 #1", *stack("dump_stack", "toy_c")]
+    report = parse_console(stamped([*lines[:-3], *other, *lines[-3:]]), "linux")[0]
+    assert report.title == "WARNING in corrupted"
+    assert report.corrupted_reason == "two CPUs' reports are interleaved"
+
+
 def test_lost_lines_are_said() -> None:
     lines = warning("drivers/toy/toy.c:63", "toy_walk", ("toy_a", "toy_b"))
     console = stamped([*lines[:4], "** 314 printk messages dropped **", *lines[4:]])
