@@ -150,7 +150,7 @@ GOLDENS = (
     Golden("memory-leak",
            ["BUG: memory leak", "unreferenced object 0xffff888004a3c000 (size 64):",
             '  comm "race", pid 314, jiffies 4294943360', "  hex dump (first 32 bytes):",
-            "    00 2c 00 00 00 00 00 00 40 33 35 5a 00 88 ff ff  .,......@35Z....",
+            "    01 00 00 00 00 00 00 00 74 6f 79 00 00 88 ff ff  ........toy.....",
             "  backtrace:", "    [<00000000c0ffee00>] kmalloc_trace+0x20/0x90",
             "    [<00000000c0ffee01>] toy_create+0x30/0x60",
             "    [<00000000c0ffee02>] toy_ioctl+0x20/0x60"],
@@ -236,8 +236,8 @@ GOLDENS = (
                 at="toy_walk", trace=_TOY[1:]),
            "general protection fault in toy_walk", "oops", "toy_walk"),
     Golden("stack-guard-page",
-           oops("BUG: TASK stack guard page was hit at ffffc900054afff8 (stack is "
-                "ffffc900054b0000..ffffc900054b8000)", "stack guard page: 0000 [#1] PREEMPT SMP",
+           oops("BUG: TASK stack guard page was hit at ffffc90000a3bff8 (stack is "
+                "ffffc90000a3c000..ffffc90000a44000)", "stack guard page: 0000 [#1] PREEMPT SMP",
                 at="memset", trace=("toy_recurse", "toy_recurse", *SYSCALL)),
            "BUG: stack guard page was hit in toy_recurse", "stack-overflow", "toy_recurse"),
     Golden("stack-overflow",
