@@ -11,6 +11,8 @@ IDLE_SHARE = 0.5
 SPIN_SHARE = 0.7
 """The rest of the samples may be in interrupts."""
 SPIN_PLACES = 3
+_OFTEN = 0.1
+"""Places of fewer samples are chance, and not named."""
 
 
 def classify(
@@ -66,7 +68,9 @@ def _spins(vcpus: list[Vcpu], answers: bool) -> str:
 
 
 def _places(vcpu: Vcpu) -> str:
-    return ", ".join(f"{place} ({share:.0%})" for place, share in vcpu.top_places(SPIN_PLACES))
+    told = [f"{place} ({share:.0%})" for place, share in vcpu.top_places(SPIN_PLACES)]
+    often = sum(share >= _OFTEN for _, share in vcpu.top_places(SPIN_PLACES))
+    return ", ".join(told[: max(1, often)])
 
 
 def _what_vcpus_do(vcpus: tuple[Vcpu, ...]) -> str:

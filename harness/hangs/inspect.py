@@ -119,9 +119,7 @@ def _wanted_ns(guest: RunningGuest, threads: Sequence[int]) -> dict[int, int]:
     return found
 
 
-def _busy(
-    before: Mapping[int, int], after: Mapping[int, int], seconds: float
-) -> dict[int, float]:
+def _busy(before: Mapping[int, int], after: Mapping[int, int], seconds: float) -> dict[int, float]:
     return {
         thread: min(1.0, (after[thread] - ns) / _NS / seconds)
         for thread, ns in before.items()
@@ -197,9 +195,7 @@ class _Reader:
         return await self.client.read_memory(self.thread, address, size)
 
 
-async def _tasks(
-    guest: RunningGuest, system: str, how: Inspection, notes: list[str]
-) -> str:
+async def _tasks(guest: RunningGuest, system: str, how: Inspection, notes: list[str]) -> str:
     command = TASKS_COMMANDS.get(system)
     if command is None:
         return ""

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 from harness.hangs.evidence import Hang, StackFrame, Vcpu
 
-_SHOWN = re.compile(r"[re][a-ds][xip]|r\d+|[re][ds]i|[re][bs]p|x\d+|[ps][cp]|eflags|[cs]s|cpsr|msr|cr|lr|ctr")
+_SHOWN = re.compile(
+    r"[re][a-ds][xip]|r\d+|[re][ds]i|[re][bs]p|x\d+|[ps][cp]|eflags|[cs]s|cpsr|msr|cr|lr|ctr"
+)
 _COLUMNS = 4
 
 

@@ -10,7 +10,7 @@ chain of frames is the rule (arm64, ppc64le) only the chain is shown.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.hangs.evidence import StackFrame
 from harness.places.disassemble import Flow, disassemble, ppc64le_local_entry
@@ -25,18 +25,24 @@ _LONGEST_FUNCTION = 0x20000
 """Bytes from a symbol to an address that is still taken to be in that function."""
 _TRAMPOLINES = ("__x86_indirect", "__SCT__", "__fentry__")
 """Functions that calls go through on their way elsewhere."""
+_MOST_STACKS = 3
 _TRUSTED_CHAIN = 3
 """So many return addresses in a row are no chance: the kernel keeps frame pointers."""
-_STRAIGHT, _INDIRECT, _UNEXPLAINED = 2, -3, -8
+_STRAIGHT, _TAIL, _INDIRECT, _UNEXPLAINED, _SKIPPED = 3, 1, -2, -8, -1
+_MOST_CODE = 4096
 _X86_CALLS = (5, 2, 3, 6, 7, 4)
 """Lengths of call instructions: direct; indirect through a register and through memory."""
 
 
 @dataclass(frozen=True)
 class _Call:
-    """The call instruction before a return address; `target` is None for an indirect one."""
+    """The call instruction before a return address; `target` is None for an indirect one.
+
+    `tails` are the functions that the target may have jumped to instead of calling them.
+    """
 
     target: int | None
+    tails: frozenset[int] = frozenset()
 
 
 def function_at(symbols: SymbolTable | None, address: int) -> tuple[Symbol, int] | None:
@@ -70,21 +76,23 @@ def linked_frames(candidates: Sequence[_Candidate]) -> set[int]:
     The first candidate is where the vCPU is, the last one the outermost frame, above which a
     stack holds nothing. Of all ways from one to the other the best one is taken: a link where the
     outer frame's call goes straight to the inner frame's function counts for it, one over an
-    indirect call against it, and one that no call explains (a tail call) more so. What is left
-    over from earlier calls is tied to itself, but to the rest only by links that cost more than
-    it gains. A frame is linked if it is on that way and a straight call leads from or to it.
+    indirect call against it, one that no call explains more so, and every candidate passed over
+    a little. What is left over from earlier calls is tied to itself, but to the rest only by links
+    that cost more than it gains. A frame is linked if it is on that way and a straight call, or
+    one with a tail call behind it, leads from or to it.
     """
     best, inner = [0], [0]
     for outer in range(1, len(candidates)):
         scores = [
-            best[i] + _link(candidates[i], candidates[outer]) for i in range(outer)
+            best[i] + _link(candidates[i], candidates[outer]) + _SKIPPED * (outer - i - 1)
+            for i in range(outer)
         ]
         best.append(max(scores))
         inner.append(scores.index(best[-1]))
     linked: set[int] = set()
     at = len(candidates) - 1
     while at > 0:
-        if _link(candidates[inner[at]], candidates[at]) == _STRAIGHT:
+        if _link(candidates[inner[at]], candidates[at]) > 0:
             linked |= {at, inner[at]}
         at = inner[at]
     return linked
@@ -93,7 +101,9 @@ def linked_frames(candidates: Sequence[_Candidate]) -> set[int]:
 def _link(inner: _Candidate, outer: _Candidate) -> int:
     if outer.call.target is None:
         return _INDIRECT
-    return _STRAIGHT if outer.call.target == inner.function else _UNEXPLAINED
+    if outer.call.target == inner.function:
+        return _STRAIGHT
+    return _TAIL if inner.function in outer.call.tails else _UNEXPLAINED
 
 
 class Unwinder:
@@ -133,11 +143,36 @@ class Unwinder:
         return one is not None and other is not None and one[0] == other[0]
 
     async def _stack_words(self, sp: int) -> dict[int, int]:
-        """The words from the stack pointer to the end of the stack, by their addresses."""
-        word = self._arch.word
+        """The words from the stack pointer to the end of the stack, by their addresses, in order.
+
+        Interrupts have stacks of their own on x86-64; the last word of one is the stack pointer
+        of what was interrupted (arch/x86/include/asm/irq_stack.h), whose words follow then.
+        """
+        words = await self._words_of_one_stack(sp)
+        for _ in range(_MOST_STACKS - 1):
+            below = words[next(reversed(words))] if words else 0
+            is_stack = (
+                is_kernel_address(self._arch, below)
+                and below % self._arch.word == 0
+                and below not in words
+                and function_at(self._symbols, below) is None
+            )
+            more = await self._words_of_one_stack(below) if is_stack else {}
+            if not more:
+                break
+            words |= more
+        return words
+
+    async def _words_of_one_stack(self, sp: int) -> dict[int, int]:
+        word, size = self._arch.word, self._arch.stack_bytes
         start = sp & -word
-        end = (sp | (self._arch.stack_bytes - 1)) + 1
+        end = (sp | (size - 1)) + 1
         data = await self._read(start, end - start)
+        if len(data) == end - start:
+            # a stack that is not aligned ends at a guard page, or else it was none
+            more = await self._read(end, start + size - end)
+            if len(more) < start + size - end:
+                data += more
         return {
             start + at: int.from_bytes(data[at : at + word], "little")
             for at in range(0, len(data) - word + 1, word)
@@ -164,13 +199,19 @@ class Unwinder:
         return found
 
     async def _scan(
-        self, first: StackFrame, words: Mapping[int, int], on_chain: list[int]
+        self, first: StackFrame, words: Mapping[int, int], on_chain: set[int]
     ) -> list[StackFrame]:
         candidates = [_Candidate(self._start(first.address), _Call(None), 0, first.address)]
-        for at, value in sorted(words.items()):
+        for at, value in words.items():
             call = await self._call_before(value)
             if call is not None and len(candidates) < MOST_FRAMES:
                 candidates.append(_Candidate(self._start(value), call, at, value))
+        functions = {candidate.function for candidate in candidates}
+        for at, candidate in enumerate(candidates):
+            target = candidate.call.target
+            if target is not None and target not in functions:
+                call = _Call(target, await self._tail_calls(target))
+                candidates[at] = replace(candidate, call=call)
         if len(on_chain) >= _TRUSTED_CHAIN:
             reliable = {at for at, c in enumerate(candidates) if c.at in on_chain}
         else:
@@ -183,6 +224,19 @@ class Unwinder:
     def _start(self, address: int) -> int | None:
         found = function_at(self._symbols, address)
         return found[0].address if found is not None else None
+
+    async def _tail_calls(self, function: int) -> frozenset[int]:
+        """The functions that a function jumps to, as the last thing that it does."""
+        found = function_at(self._symbols, function)
+        if found is None or self._symbols is None or self._symbols.is_last(found[0]):
+            return frozenset()
+        start, end = self._symbols.extent_of(found[0])
+        code = await self._read(start, min(end - start, _MOST_CODE))
+        return frozenset(
+            insn.target
+            for insn in disassemble(self._arch.name, code, start)
+            if insn.flow is Flow.JUMP and insn.target and not start <= insn.target < end
+        )
 
     async def _call_before(self, address: int) -> _Call | None:
         """The call that ends where an address begins, if the address is of kernel code at all."""

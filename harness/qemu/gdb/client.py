@@ -22,6 +22,7 @@ from harness.qemu.gdb.registers import Register, Registers, included_files, pars
 ANSWER_SECONDS = 10.0
 _READ_CHUNK = 1024
 """Bytes of memory in one packet; QEMU's packets end at 4,096 characters (MAX_PACKET_LENGTH)."""
+_PAGE = 4096
 _XML_CHUNK = 0x7F8
 _STOPS = (b"T", b"S", b"W", b"X")
 _THREAD = re.compile(rb"thread:(?P<thread>[^;]+);")
@@ -171,7 +172,9 @@ class GdbClient:
         await self._select(thread)
         content = b""
         while len(content) < size:
-            at, many = address + len(content), min(_READ_CHUNK, size - len(content))
+            at = address + len(content)
+            # QEMU answers a read that goes into a page that is not mapped by an error alone
+            many = min(_READ_CHUNK, size - len(content), _PAGE - at % _PAGE)
             answer = await self.ask(b"m%x,%x" % (at, many))
             if answer.startswith(b"E"):
                 break
