@@ -13,8 +13,10 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/perf_event.h>
 #include <poll.h>
 #include <pty.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -22,10 +24,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <termios.h>
@@ -280,13 +284,66 @@ static void set_window_size(uint16_t id, const uint8_t *payload)
 		ioctl(c->fd, TIOCSWINSZ, &size);
 }
 
+#ifdef __powerpc64__
+/*
+ * QEMU before 8.2 does not migrate the decrementer of a TCG guest: a restored CPU gets no timer
+ * interrupt any more, until somebody sets its decrementer. Work that perf defers to an interrupt
+ * does so at once on powerpc (arch_irq_work_raise()), and the interrupt sets the decrementer to the
+ * next event that the kernel remembers: so every CPU takes one page fault, which is counted by an
+ * event that wants a wake-up each time. The event is made beforehand, since that waits for RCU and
+ * so for timers.
+ */
+static volatile char *fault_page;
+
+static void prepare_timers(void)
+{
+	long page = sysconf(_SC_PAGESIZE);
+	struct perf_event_attr attr = {
+		.type = PERF_TYPE_SOFTWARE, .size = sizeof attr, .config = PERF_COUNT_SW_PAGE_FAULTS,
+		.sample_type = PERF_SAMPLE_IP, .sample_period = 1, .wakeup_events = 1,
+	};
+	int fd = syscall(SYS_perf_event_open, &attr, 0, -1, -1, PERF_FLAG_FD_CLOEXEC);
+	void *at = MAP_FAILED;
+
+	if (fd >= 0 && mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) != MAP_FAILED)
+		at = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (at == MAP_FAILED)
+		printf("init: a restored guest's timers will stand still: %s\n", strerror(errno));
+	else
+		fault_page = at;
+}
+
+static void restart_timers(void)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	cpu_set_t all, one;
+
+	if (!fault_page)
+		return;
+	sched_getaffinity(0, sizeof all, &all);
+	for (long cpu = 0; cpu < cpus; cpu++) {
+		CPU_ZERO(&one);
+		CPU_SET(cpu, &one);
+		if (sched_setaffinity(0, sizeof one, &one))
+			continue;
+		madvise((void *)fault_page, sysconf(_SC_PAGESIZE), MADV_DONTNEED);
+		*fault_page = 1;
+	}
+	sched_setaffinity(0, sizeof all, &all);
+}
+#else
+static void prepare_timers(void) { }
+static void restart_timers(void) { }
+#endif
+
 static void handle(int type, int flags, uint16_t id, uint8_t *payload, uint16_t length)
 {
 	struct child *c;
 
 	payload[length] = 0;	/* the CRC behind it was checked: paths and commands end here */
 	switch (type) {
-	case F_PING:
+	case F_PING:		/* the first frame that a restored guest gets */
+		restart_timers();
 		send_frame(F_PONG, id, payload, length);
 		break;
 	case F_EXEC:
@@ -424,6 +481,7 @@ int main(int argc, char **argv)
 		       strerror(errno));
 		return 1;	/* the kernel panics: a void boot with its reason on the console */
 	}
+	prepare_timers();
 	send_frame(F_READY, 0, NULL, 0);
 	for (;;) {
 		struct pollfd fds[2 + MAX_CHILDREN] = {
