@@ -59,6 +59,7 @@ cli.add_command(crashes)
 @click.option("--arms", default="", help="Arms beside buggy and fixed: names with commas, or all.")
 @click.option("--no-failpoints", is_flag=True, help="Run buggy and fixed without failpoints.")
 @click.option("--cold-boot", is_flag=True, help="Boot for every trial; restore no snapshot.")
+@click.option("--dump-memory", is_flag=True, help="Keep the memory of guests that crash or hang.")
 @click.option("--results", type=click.Path(path_type=Path), help="Folder of the campaigns.")
 @click.option(
     "--resume", is_flag=False, flag_value="", default=None, metavar="[CAMPAIGN]",
@@ -75,6 +76,7 @@ def repro(
     arms: str,
     no_failpoints: bool,
     cold_boot: bool,
+    dump_memory: bool,
     results: Path | None,
     resume: str | None,
     as_json: bool,
@@ -98,7 +100,7 @@ def repro(
             failpoints=not no_failpoints,
             arms=tuple(name for name in arms.split(",") if name),
         )
-        options = Options(trials, confidence, seed, cold_boot)
+        options = Options(trials, confidence, seed, cold_boot, dump_memory)
         watcher = TerminalWatcher(console)
         with watcher:
             folder = asyncio.run(start_campaign(request, options, results, watcher))

@@ -2,10 +2,11 @@
 """What a guest that shows no life is doing: looked at from outside, told apart, written down."""
 
 from harness.hangs.evidence import Hang, HangKind, StackFrame, Vcpu
-from harness.hangs.inspect import Inspection, inspect_hang
+from harness.hangs.inspect import FindSymbols, Inspection, inspect_hang
 from harness.hangs.report import hang_as_text
 
 __all__ = [
+    "FindSymbols",
     "Hang",
     "HangKind",
     "Inspection",

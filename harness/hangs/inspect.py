@@ -3,7 +3,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,8 @@ from harness.hangs.tasks import TASKS_COMMANDS
 from harness.places.symbols import SymbolTable
 from harness.qemu.gdb import GdbClient, attached, run_state
 from harness.qemu.guest import RunningGuest
+
+FindSymbols = Callable[[bool], Awaitable[SymbolTable | None]]
 
 _NS = 1e9
 
@@ -42,11 +44,14 @@ async def inspect_hang(
     guest: RunningGuest,
     *,
     arch: str,
-    symbols: SymbolTable | None,
+    symbols: FindSymbols,
     system: str = "linux",
     inspection: Inspection | None = None,
 ) -> Hang:
     """What a guest that shows no life is doing. It runs on afterwards.
+
+    `symbols` is asked for the kernel's symbols, with whether the guest answers: one that does can
+    be asked for those of its modules too.
 
     End every hold first (`ControlBlock.disarm`): a held vCPU cannot be stopped. What cannot be
     found out is left empty with a note; nothing is raised for that.
@@ -64,7 +69,7 @@ async def inspect_hang(
     vcpus = tuple(Vcpu(index, busy.get(thread)) for index, thread in enumerate(threads))
     try:
         async with asyncio.timeout(how.gdb_seconds):
-            vcpus = await _sample(guest, arch, symbols, vcpus, how)
+            vcpus = await _sample(guest, arch, await symbols(answers), vcpus, how)
     except (GuestError, QMPError, TimeoutError, EOFError, OSError) as error:
         notes.append(f"the vCPUs could not be looked at: {error or 'no answer in time'}")
     tasks = await _tasks(guest, system, how, notes) if answers else ""

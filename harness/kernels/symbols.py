@@ -22,7 +22,7 @@ async def kernel_symbols(
     The kernel must be booted without address randomisation. Raises BootFailedError,
     ConfigurationError.
     """
-    file = cache / "symbols" / f"{kernel.release}-{kernel.identity[:16]}.kallsyms"
+    file = symbols_file(kernel, cache)
     if not file.exists():
         say(f"booting {kernel.label} once for its symbols")
         with tempfile.TemporaryDirectory(prefix="harness-symbols-") as folder:
@@ -32,6 +32,11 @@ async def kernel_symbols(
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, data)
     return SymbolTable.from_kallsyms(file.read_bytes(), kernel.label)
+
+
+def symbols_file(kernel: Kernel, cache: Path) -> Path:
+    """Where the kernel's symbols are in the cache, once they were read."""
+    return cache / "symbols" / f"{kernel.release}-{kernel.identity[:16]}.kallsyms"
 
 
 def kernel_text(kernel: Kernel, symbols: SymbolTable) -> KernelImage:

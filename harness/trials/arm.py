@@ -2,6 +2,7 @@
 """An arm that is ready to run: kernel, image, failpoints and symptoms, all resolved."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from harness.failpoints.external import ExternalFailpoints
 from harness.kernels.kernel import Kernel
@@ -27,6 +28,11 @@ class PreparedArm:
     heartbeat_seconds: float
     trial_seconds: float
     snapshot: Snapshot | None = None
+    arch: str = "x86_64"
+    symbols_file: Path | None = None
+    """Where the kernel's symbols are cached, if they were ever read."""
+    dump_memory: bool = False
+    """Whether a guest that crashed or hung leaves its memory in the trial's evidence."""
 
     @property
     def has_holds(self) -> bool:

@@ -13,7 +13,7 @@ from harness.failpoints.external import (
 )
 from harness.kernels.acquire import acquire_kernel
 from harness.kernels.kernel import Kernel
-from harness.kernels.symbols import kernel_symbols, kernel_text
+from harness.kernels.symbols import kernel_symbols, kernel_text, symbols_file
 from harness.kernels.toolchain import WORKLOAD_BASE, compile_static
 from harness.places.resolve import ResolvedPlace
 from harness.plan.load import Guest, Target
@@ -208,6 +208,8 @@ async def _prepare_arm(
         symptoms=tuple(model.symptom),
         heartbeat_seconds=model.workload.heartbeat_seconds,
         trial_seconds=model.budget.trial_seconds,
+        arch=guest.model.arch,
+        symbols_file=symbols_file(ready.kernel, request.cache),
     )
 
 

@@ -6,7 +6,7 @@ import json
 import platform
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,8 @@ class Options:
     confidence: float | None = None
     seed: int | None = None
     cold_boot: bool = False
+    dump_memory: bool = False
+    """Keep the memory of guests that crash or hang."""
 
 
 async def start_campaign(
@@ -50,13 +52,14 @@ async def start_campaign(
         "with_failpoints": request.failpoints,
         "chosen_arms": list(request.arms),
         "snapshots": request.guest.model.boot.snapshot and not options.cold_boot,
+        "dump_memory": options.dump_memory,
         "inputs": _inputs_hash(request),
     }
     rules = _rules(plan, request.target)
     arms = await prepare_arms(request, watcher.say)
     plan |= _prepared_plan(request, arms)
     folder = create_campaign(results, f"{request.target.name}-{request.guest.name}", plan)
-    await run_campaign(folder, arms, rules, watcher)
+    await run_campaign(folder, _dumping(plan, arms), rules, watcher)
     return folder
 
 
@@ -91,7 +94,12 @@ async def resume_campaign(
                 f"the arm {arm.name} would now run {arm.kernel.label}, another kernel than "
                 f"{folder.name} was started with: start a new campaign"
             )
-    await run_campaign(folder, arms, _rules(plan, request.target), watcher)
+    await run_campaign(folder, _dumping(plan, arms), _rules(plan, request.target), watcher)
+
+
+def _dumping(plan: dict[str, Any], arms: list[PreparedArm]) -> list[PreparedArm]:
+    """The arms, so that their trials dump memory if the plan says so."""
+    return [replace(arm, dump_memory=plan.get("dump_memory", False)) for arm in arms]
 
 
 def _rules(plan: dict[str, Any], target: Target) -> CampaignRules:

@@ -16,10 +16,13 @@ from harness.crashes.report import Kind
 from harness.errors import GuestError
 from harness.failpoints.external import ArmedFailpoints, FailpointRecord
 from harness.files import disk_errors_named
+from harness.hangs import HangKind
+from harness.qemu.dump import keep_after_shutdown
 from harness.qemu.guest import GuestFiles, RunningGuest, started_guest
 from harness.qemu.process import qemu_version
 from harness.systems.registry import SYSTEMS
 from harness.trials.arm import PreparedArm
+from harness.trials.hang import record_hang, record_memory
 from harness.trials.interleaving import write_interleaving
 from harness.trials.verdict import Observations, SymptomSeen, judge
 from harness.trials.workload import WorkloadEvent, WorkloadOutput
@@ -220,6 +223,12 @@ class _Watch:
             self.ended.set()
 
     @property
+    def shows_trouble(self) -> bool:
+        """Whether the guest hung, or a report on its console counts."""
+        on_console = any(symptom.guest_seconds is None for symptom in self.seen.symptoms)
+        return self.seen.silent_seconds is not None or on_console or bool(self.seen.other_reports)
+
+    @property
     def noise(self) -> list[str]:
         return self._output.noise
 
@@ -257,10 +266,14 @@ async def _run_trial(
             )
             setup = arm.setup if arm.snapshot is None else ()
             await guest.set_up([*setup, SYSTEMS[arm.system].trial_start_command(seed)])
+            if arm.dump_memory:
+                await keep_after_shutdown(guest.monitor)
             ready = (time.monotonic() - started, guest.process.cpu_seconds())
             watch = _Watch(arm, guest)
             seen = watch.seen
             await _watch_until_end(watch, failpoints, _command_line(arm, seed))
+            if arm.dump_memory and watch.shows_trouble and guest.process.exit_status is None:
+                watch.notes.append(await record_memory(guest, arm, folder))
         except GuestError as error:
             seen.boot_error = str(error)
         _check_disk(watch)
@@ -345,7 +358,7 @@ async def _let_console_end(watch: _Watch, exited: "asyncio.Task[int]") -> None:
 
 
 async def _record_hang(watch: _Watch) -> None:
-    """Keeps every vCPU's registers: where a hung guest is, or that it idles."""
+    """Keeps every vCPU's registers, and what the hung guest is found to be doing."""
     target = watch.guest.files.console.with_name("registers.txt")
     try:
         async with asyncio.timeout(_DRAIN_SECONDS):
@@ -355,6 +368,10 @@ async def _record_hang(watch: _Watch) -> None:
         watch.fail(f"the guest fell silent, and QEMU does not answer either ({error!r})")
     else:
         target.write_text(registers)
+        hang = await record_hang(watch.guest, watch.arm, target.parent)
+        watch.seen.hang = f"{hang.kind}: {hang.reason}"
+        if hang.kind is HangKind.GUEST_STOPPED:
+            watch.seen.lost = hang.reason
 
 
 def _check_disk(watch: _Watch | None) -> None:

@@ -45,6 +45,8 @@ class Observations:
     workload_status: int | None = None
     silent_seconds: float | None = None
     """Set when the workload showed no life for so long that the trial was ended."""
+    hang: str | None = None
+    """What the guest was then seen to do: the kind of hang, and why it is that."""
     lost: str | None = None
     """Why the guest could not be driven any more: QEMU's end, a broken control channel."""
     out_of_time: bool = False
@@ -75,7 +77,7 @@ def judge(seen: Observations) -> Judgement:
         return Judgement(Verdict.REPRODUCED, f"{first.name}: {first.detail}")
     if seen.other_reports:
         report = seen.other_reports[0]
-        return Judgement(Verdict.CRASHED, f"console: {report.title}")
+        return Judgement(Verdict.CRASHED, report.title)
     if seen.workload_error is not None:
         return Judgement(Verdict.VOID, f"the workload could not run: {seen.workload_error}")
     if seen.lost is not None:
@@ -83,8 +85,9 @@ def judge(seen: Observations) -> Judgement:
     if not seen.started:
         return Judgement(Verdict.VOID, "the workload never started")
     if seen.silent_seconds is not None:
+        found = f": {seen.hang}" if seen.hang is not None else ""
         return Judgement(
-            Verdict.HUNG, f"the workload showed no life for {seen.silent_seconds:.0f} s"
+            Verdict.HUNG, f"the workload showed no life for {seen.silent_seconds:.0f} s{found}"
         )
     if seen.workload_status is not None and seen.workload_status in _SIGNALLED:
         signal = seen.workload_status - _SIGNALLED.start + 1

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A trial's evidence of a guest that is still there: what hung it, and a dump of its memory."""
+
+import asyncio
+import json
+from pathlib import Path
+
+from harness.errors import ConfigurationError, GuestError
+from harness.hangs import Hang, hang_as_text, inspect_hang
+from harness.places.symbols import SymbolTable
+from harness.qemu.dump import dump_memory
+from harness.qemu.guest import RunningGuest
+from harness.systems.registry import SYSTEMS
+from harness.trials.arm import PreparedArm
+
+_SYMBOLS_SECONDS = 15.0
+DUMP = "memory.elf"
+
+
+async def record_hang(guest: RunningGuest, arm: PreparedArm, folder: Path) -> Hang:
+    """Looks at a guest that shows no life, and writes hang.txt and hang.json to `folder`.
+
+    Failpoints must be disarmed: a held vCPU cannot be looked at. Raises OSError.
+    """
+
+    async def symbols(answers: bool) -> SymbolTable | None:
+        # a guest that answers knows its modules too
+        live = await _live_symbols(guest, arm) if answers else None
+        return live or cached_symbols(arm)
+
+    hang = await inspect_hang(guest, arch=arm.arch, symbols=symbols, system=arm.system)
+    (folder / "hang.txt").write_text(hang_as_text(hang))
+    (folder / "hang.json").write_text(json.dumps(hang.as_json(), indent=2) + "\n")
+    return hang
+
+
+async def record_memory(guest: RunningGuest, arm: PreparedArm, folder: Path) -> str:
+    """Dumps the memory of a guest that is still there to memory.elf in `folder`; what to say of it.
+
+    Raises OSError, and InfrastructureError where the disk is too small.
+    """
+    try:
+        dump = await dump_memory(
+            guest.monitor, folder / DUMP, arch=arm.arch, symbols=cached_symbols(arm)
+        )
+    except GuestError as error:
+        return f"no memory dump: {error}"
+    opens = "crash and drgn open it" if dump.has_vmcoreinfo else "without VMCOREINFO: for gdb only"
+    return f"{DUMP}: {dump.size / (1 << 20):.0f} MiB, {opens}"
+
+
+def cached_symbols(arm: PreparedArm) -> SymbolTable | None:
+    """The kernel's symbols if they are in the cache. No boot is spent on them."""
+    if arm.symbols_file is None:
+        return None
+    try:
+        return SymbolTable.from_kallsyms(arm.symbols_file.read_bytes(), arm.kernel.label)
+    except (OSError, ConfigurationError):
+        return None
+
+
+async def _live_symbols(guest: RunningGuest, arm: PreparedArm) -> SymbolTable | None:
+    try:
+        async with asyncio.timeout(_SYMBOLS_SECONDS):
+            data = await SYSTEMS[arm.system].read_symbols(guest.channel)
+        return SymbolTable.from_kallsyms(data, arm.kernel.label)
+    except (GuestError, ConfigurationError, TimeoutError):
+        return None
