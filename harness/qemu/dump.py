@@ -67,6 +67,7 @@ async def dump_memory(
         )
     except QMPError as error:
         raise DumpError(f"QEMU could not dump the guest's memory: {error}") from error
+    file.chmod(0o600)  # QEMU makes it read-only
     if note is not None:
         with file.open("r+b") as core:
             add_note(core, note)
