@@ -74,6 +74,9 @@ static inline void fail_to_run(const char *format, ...)
 	va_start(ap, format);
 	vsnprintf(text, sizeof text, format, ap);
 	va_end(ap);
+	for (char *c = text; *c; c++)	/* what would end the string, or is not allowed in JSON */
+		if (*c == '"' || *c == '\\' || (unsigned char)*c < ' ')
+			*c = '\'';
 	report("error", ",\"message\":\"%s\"", text);
 	_exit(2);
 }

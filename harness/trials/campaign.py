@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from itertools import count
 
+from harness.console.channel import CommandFailedError
 from harness.errors import GuestError, InfrastructureError
 from harness.qemu.guest import GuestFiles, started_guest
 from harness.qemu.snapshot import Snapshot, memory_of, save_snapshot, snapshot_storage
@@ -156,6 +157,11 @@ class Snapshots:
                     await save_snapshot(guest.monitor, storage)
                 return files
             except GuestError as error:
+                if isinstance(error, CommandFailedError):  # the next boot would say the same
+                    raise InfrastructureError(
+                        f"{arm.kernel.label} could not be made ready: {error}\n"
+                        f"  its console is in {evidence}"
+                    ) from error
                 if attempt == _BOOT_TRIES:
                     raise InfrastructureError(
                         f"{arm.kernel.label} could not be booted {_BOOT_TRIES} times in a row; "

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""QEMU's command line from data."""
+
+from pathlib import Path
+
+from harness.qemu.command import Boot, Lines, Machine, Memory, QemuCommand
+
+MACHINE = Machine(
+    binary="qemu-system-x86_64",
+    machine="pc",
+    cpu="qemu64",
+    vcpus=2,
+    memory_mib=256,
+    accelerator="tcg,thread=multi",
+    console=("-serial", "chardev:console"),
+    control=("-serial", "chardev:control"),
+    devices=("-device", "virtio-rng-pci"),
+)
+BOOT = Boot(Path("/k,1/vmlinuz"), Path("/i/initrd"), ("console=ttyS0", "nokaslr"))
+LINES = Lines(console=7, control=8, monitor=9)
+
+
+def after(argv: list[str], option: str) -> list[str]:
+    return [argv[n + 1] for n, word in enumerate(argv) if word == option]
+
+
+def test_a_boot() -> None:
+    argv = QemuCommand(MACHINE, BOOT).argv(LINES)
+    assert argv[0] == "qemu-system-x86_64"
+    assert after(argv, "-accel") == ["tcg,thread=multi"]
+    assert after(argv, "-machine") == ["pc"]
+    assert after(argv, "-smp") == ["2"]
+    assert after(argv, "-m") == ["256"]
+    assert after(argv, "-kernel") == ["/k,1/vmlinuz"]
+    assert after(argv, "-append") == ["console=ttyS0 nokaslr"]
+    assert "-no-reboot" in argv, "a panicking guest ends QEMU"
+    assert "-incoming" not in argv
+    assert after(argv, "-device") == ["virtio-rng-pci"]
+
+
+def test_nothing_is_there_that_was_not_asked_for() -> None:
+    argv = QemuCommand(MACHINE, BOOT).argv(LINES)
+    assert {"-nodefaults", "-no-user-config"} <= set(argv)
+    assert after(argv, "-display") == ["none"]
+    assert not any("tcp" in word or "hostfwd" in word or word == "-netdev" for word in argv)
+
+
+def test_console_control_and_monitor_are_inherited_sockets_in_this_order() -> None:
+    argv = QemuCommand(MACHINE, BOOT).argv(LINES)
+    assert after(argv, "-chardev") == [
+        "socket,id=console,fd=7",
+        "socket,id=control,fd=8",
+        "socket,id=monitor,fd=9",
+    ]
+    assert after(argv, "-serial") == ["chardev:console", "chardev:control"]
+    assert after(argv, "-mon") == ["chardev=monitor,mode=control"]
+
+
+def test_a_snapshot_s_memory_is_shared_when_saved_and_private_when_restored() -> None:
+    memory = Memory(Path("/proc/1/fd/3,4"), private=False)
+    saved = QemuCommand(MACHINE, BOOT, memory).argv(LINES)
+    assert after(saved, "-machine") == ["pc,memory-backend=ram"]
+    assert after(saved, "-object") == [
+        "memory-backend-file,id=ram,size=256M,mem-path=/proc/1/fd/3,,4,share=on"
+    ]
+    restored = QemuCommand(MACHINE, BOOT, Memory(memory.file, True), incoming=True).argv(LINES)
+    assert after(restored, "-object")[0].endswith("share=off")
+    assert after(restored, "-incoming") == ["defer"]
+
+
+def test_the_plugin_s_arguments_are_passed_on() -> None:
+    argv = QemuCommand(MACHINE, BOOT, plugin=("-plugin", "x.so,block=y")).argv(LINES)
+    assert after(argv, "-plugin") == ["x.so,block=y"]
