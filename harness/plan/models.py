@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The models behind guest-configs/*.toml and failpoints/*/target.toml."""
 
+import re
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -13,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from harness.crashes.signature import ConsoleSignature
+from harness.crashes.signature import ConsoleSignature, MatchResult
 from harness.errors import ConfigurationError
 from harness.failpoints.grammar import parse_setting
 from harness.failpoints.mechanisms import TCG_PLUGIN, refuse_unsupported
@@ -41,6 +43,15 @@ def _checked_setting(text: str) -> str:
     return text
 
 
+def _checked_pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"no regular expression: {error}") from error
+    return text
+
+
+PatternText = Annotated[str, AfterValidator(_checked_pattern)]
 PlaceText = Annotated[str, AfterValidator(_checked_place)]
 SettingText = Annotated[str, AfterValidator(_checked_setting)]
 
@@ -217,6 +228,8 @@ class ArmModel(Model):
     name: Name
     kernel: Name
     expect: Literal["reproduced", "silent", "either"]
+    guests: list[Name] = []
+    """Guests that have this arm (empty: all of the target's): of one name each has at most one."""
     use: list[Name] = []
     args: dict[str, int | str] = {}
     default: bool = False
@@ -228,12 +241,29 @@ class SymptomModel(Model):
 
     name: str = Field(min_length=1)
     workload: str | None = None
+    fields: dict[str, PatternText] = {}
+    """Of a workload's symptom: regular expressions that its fields must match as a whole."""
     console: ConsoleSignature | None = None
+
+    def match_workload(self, name: str, fields: Mapping[str, object]) -> MatchResult:
+        """Whether what a workload reported is this symptom, and why (not)."""
+        if self.workload is None:
+            return MatchResult(False, "it is looked for on the console")
+        if self.workload != name:
+            return MatchResult(False, f"the workload said {name!r}, not {self.workload!r}")
+        for key, pattern in self.fields.items():
+            if key not in fields:
+                return MatchResult(False, f"the workload's {name!r} has no field {key}")
+            if not re.fullmatch(pattern, str(fields[key])):
+                return MatchResult(False, f"{key} is {fields[key]!r}, not {pattern!r}")
+        return MatchResult(True, f"the workload said {name!r}")
 
     @model_validator(mode="after")
     def _one_kind(self) -> "SymptomModel":
         if (self.workload is None) == (self.console is None):
             raise ValueError('a symptom is either `workload = "…"` or `console = { … }`')
+        if self.fields and self.workload is None:
+            raise ValueError("`fields` are those of a workload's symptom")
         return self
 
 
@@ -270,11 +300,14 @@ class TargetModel(Model):
         """All that an arm can switch on."""
         return [*self.failpoint, *self.order]
 
+    def arms_on(self, guest: str) -> list[ArmModel]:
+        """The arms that a guest has."""
+        return [arm for arm in self.arm if not arm.guests or guest in arm.guests]
+
     @model_validator(mode="after")
     def _references_resolve(self) -> "TargetModel":
         places = _unique("place", [place.name for place in self.place])
         switches = _unique("failpoint and order", [rule.name for rule in self.rules])
-        arms = _unique("arm", [arm.name for arm in self.arm])
         _unique("userland.image", [image.name for image in self.userland.image])
         _unique("symptom", [symptom.name for symptom in self.symptom])
         for failpoint in self.failpoint:
@@ -288,8 +321,12 @@ class TargetModel(Model):
             _known("kernel", arm.kernel, set(self.kernels), f"arm {arm.name}")
             for switch in arm.use:
                 _known("failpoint or order", switch, switches, f"arm {arm.name}: use")
-        for needed in ("buggy", "fixed"):
-            _known("arm", needed, arms, "a target")
+            for guest in arm.guests:
+                _known("guest", guest, set(self.guests), f"arm {arm.name}: guests")
+        for guest in self.guests:
+            arms = _unique(f"arm (on {guest})", [arm.name for arm in self.arms_on(guest)])
+            for needed in ("buggy", "fixed"):
+                _known("arm", needed, arms, f"a target (on {guest})")
         for name, per_guest in self.kernels.items():
             for guest in self.guests:
                 _known("guest", guest, set(per_guest), f"kernels.{name}")

@@ -173,20 +173,23 @@ class _Watch:
                 seen.attempts_reproduced += outcome == "reproduced"
                 seen.attempts_failed += outcome == "failed"
             case "symptom":
-                name = str(event.fields.get("name", ""))
-                detail = ", ".join(f"{k} {v}" for k, v in event.fields.items() if k != "name")
-                self._on_workload_symptom(name, detail, event.seconds)
+                self._on_workload_symptom(event)
             case "error":
                 seen.workload_error = str(event.fields.get("message", "no reason given"))
             case "done":
                 seen.workload_done = True
                 self.last_fields = event.fields
 
-    def _on_workload_symptom(self, name: str, detail: str, seconds: float) -> None:
-        known = next((s for s in self.arm.symptoms if s.workload == name), None)
-        if known is not None:
-            self._on_symptom(known.name, detail, seconds)
-            return
+    def _on_workload_symptom(self, event: WorkloadEvent) -> None:
+        name = str(event.fields.get("name", ""))
+        for symptom in self.arm.symptoms:
+            match = symptom.match_workload(name, event.fields)
+            if match.matched:
+                detail = ", ".join(f"{k} {v}" for k, v in event.fields.items() if k != "name")
+                self._on_symptom(symptom.name, detail, event.seconds)
+                return
+            if symptom.workload is not None and len(self.notes) < _MAX_KEPT:
+                self.notes.append(f"{name}: {symptom.name}: {match.why}")
         report = Report(
             system=self.arm.system, kind=Kind.DATA_CORRUPTION, title=f"workload: {name}",
             alt_titles=(), function=None, frames=(), start=0, end=0, corrupted=False,
