@@ -9,7 +9,7 @@ a guest with `-device vmcoreinfo` and a driver; here it is read out of the guest
 
 import os
 import struct
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,7 +23,9 @@ _IDENT_64, _LITTLE = 2, 1
 _EHDR = struct.Struct("<16sHHIQQQIHHHHHH")
 _PHDR = struct.Struct("<IIQQQQQQ")
 _NOTE = struct.Struct("<III")
-_PT_NOTE = 4
+_PHOFF, _PHNUM = 5, 10
+_PT_LOAD, _PT_NOTE = 1, 4
+_PAGE = 4096
 _VMCOREINFO = b"VMCOREINFO\0"
 _MOST_VMCOREINFO = 1 << 16
 
@@ -120,35 +122,79 @@ def _padded(size: int) -> int:
     return (size + 3) & ~3
 
 
+@dataclass(frozen=True)
+class _Segment:
+    """A program header of an ELF64 file (elf(5), Elf64_Phdr)."""
+
+    kind: int
+    flags: int
+    offset: int
+    vaddr: int
+    paddr: int
+    file_size: int
+    memory_size: int
+    align: int
+
+    def packed(self) -> bytes:
+        return _PHDR.pack(*astuple(self))
+
+    def part(self, start: int, end: int, offset: int) -> "_Segment":
+        """The bytes from `start` to `end` of it, which are at another place of the file."""
+        return replace(
+            self,
+            offset=offset,
+            vaddr=self.vaddr and self.vaddr + start,
+            paddr=self.paddr + start,
+            file_size=end - start,
+            memory_size=self.memory_size - self.file_size + end - start,
+        )
+
+
 def add_note(core: BinaryIO, note: bytes) -> None:
     """Adds a note, header and all, to a 64-bit little-endian ELF core open for reading and writing.
 
-    All notes are written again at the file's end, and the PT_NOTE header is pointed there; what
-    was written last is the header, so that a core is never without its notes. A core that has the
-    note already stays as it is. Raises DumpError for another kind of file.
+    crash wants all notes in front of the memory, where QEMU has left no room: the first pages of
+    the memory make place for them. They go to the file's end, as a segment of their own. A core
+    that has such a note already stays as it is. Raises DumpError for another kind of file.
     """
     core.seek(0)
     header = core.read(_EHDR.size)
     is_elf64 = header[:4] == b"\x7fELF" and header[4:6] == bytes((_IDENT_64, _LITTLE))
     if len(header) < _EHDR.size or not is_elf64:
         raise DumpError(f"expected a 64-bit little-endian ELF core, found {header[:6]!r}")
-    fields = _EHDR.unpack(header)
-    table, entry_size, entries = fields[5], fields[9], fields[10]
-    for index in range(entries):
-        core.seek(table + index * entry_size)
-        kind, flags, offset, vaddr, paddr, size, _, align = _PHDR.unpack(core.read(_PHDR.size))
-        if kind != _PT_NOTE:
-            continue
-        core.seek(offset)
-        notes = core.read(size)
-        if _VMCOREINFO in notes:
-            return
-        notes += bytes(_padded(size) - size) + note
-        end = (core.seek(0, os.SEEK_END) + 7) & ~7
-        core.seek(end)
-        core.write(notes)
-        core.flush()
-        core.seek(table + index * entry_size)
-        core.write(_PHDR.pack(kind, flags, end, vaddr, paddr, len(notes), len(notes), align))
+    fields = list(_EHDR.unpack(header))
+    table, entries = fields[_PHOFF], fields[_PHNUM]
+    core.seek(table)
+    segments = [_Segment(*_PHDR.unpack(core.read(_PHDR.size))) for _ in range(entries)]
+    notes = next((s for s in segments if s.kind == _PT_NOTE), None)
+    memory = [s for s in segments if s.kind == _PT_LOAD]
+    if notes is None or not memory:
+        raise DumpError("the core has no notes to add one to, or no memory")
+    core.seek(notes.offset)
+    content = core.read(notes.file_size)
+    if _VMCOREINFO in content:
         return
-    raise DumpError("the core has no notes to add one to")
+    content += bytes(_padded(len(content)) - len(content)) + note
+    first = min(memory, key=lambda segment: segment.offset)
+    start = table + (entries + 1) * _PHDR.size
+    moved = -(-max(0, start + len(content) - first.offset) // _PAGE) * _PAGE
+    if moved >= first.file_size or not table < notes.offset < first.offset:
+        raise DumpError("the core is laid out in another way than QEMU does it")
+    core.seek(first.offset)
+    head = core.read(moved)
+    end = (core.seek(0, os.SEEK_END) + _PAGE - 1) & -_PAGE
+    core.seek(end)
+    core.write(head)
+    size = len(content)
+    changed = [replace(notes, offset=start, file_size=size, memory_size=size)]
+    changed += [
+        s.part(moved, s.file_size, s.offset + moved) if s is first else s
+        for s in segments
+        if s is not notes
+    ]
+    changed.append(first.part(0, moved, end))
+    fields[_PHNUM] = len(changed)
+    core.seek(table)
+    core.write(b"".join(segment.packed() for segment in changed) + content)
+    core.seek(0)
+    core.write(_EHDR.pack(*fields))
