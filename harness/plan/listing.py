@@ -5,6 +5,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.kernels.toolchain import missing_compiler
 from harness.plan.load import guest_names, load_guest, load_target, target_names
 from harness.plan.models import GuestModel, KernelRecipe
 
@@ -37,7 +38,7 @@ def list_targets(project: Path) -> list[Listed]:
                         kernel: _described(recipes[guest])
                         for kernel, recipes in model.kernels.items()
                     },
-                    arms=[arm.name for arm in model.arm],
+                    arms=[arm.name for arm in model.arms_on(guest)],
                     why_not=_why_not(guests.get(guest)),
                 )
             )
@@ -54,5 +55,5 @@ def _why_not(guest: GuestModel | None) -> str | None:
     if guest is None:
         return "no such guest config"
     if shutil.which(guest.machine.qemu) is None:
-        return f"{guest.machine.qemu} is not installed"
-    return None
+        return f"{guest.machine.qemu} is not installed: see `harness doctor`"
+    return missing_compiler(guest.arch)

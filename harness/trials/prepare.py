@@ -44,14 +44,15 @@ class Request:
 
 def chosen_arms(request: Request) -> list[ArmModel]:
     """The arms to run, buggy and fixed first. Raises UsageError for an unknown arm."""
-    by_name = {arm.name: arm for arm in request.target.model.arm}
+    by_name = {arm.name: arm for arm in request.target.model.arms_on(request.guest.name)}
     if request.arms == ("all",):
         wanted = set(by_name)
     else:
         for name in request.arms:
             if name not in by_name:
                 raise UsageError(
-                    f"the target {request.target.name} has no arm {name!r}; there are: "
+                    f"the target {request.target.name} has no arm {name!r} on "
+                    f"{request.guest.name}; there are: "
                     + ", ".join(by_name)
                 )
         wanted = set(request.arms)

@@ -120,7 +120,8 @@ def _rules(plan: dict[str, Any], target: Target) -> CampaignRules:
 def _prepared_plan(request: Request, arms: list[PreparedArm]) -> dict[str, Any]:
     machine = arms[0].plan.machine
     model = request.target.model
-    used = {name for arm in model.arm for name in arm.use} if request.failpoints else set()
+    chosen = model.arms_on(request.guest.name)
+    used = {name for arm in chosen for name in arm.use} if request.failpoints else set()
     return {
         "accelerator": machine.accelerator.partition(",")[0],
         "arms": {arm.name: _arm_plan(arm) for arm in arms},
