@@ -26,6 +26,7 @@ from harness.places.show import render
 from harness.plan.listing import list_targets
 from harness.plan.load import load_guest, load_target
 from harness.reports.terminal import TerminalWatcher, print_summary, say_to
+from harness.symbolize_command import symbolize
 from harness.trials.prepare import Request, find_places
 from harness.trials.record import CampaignFolder, find_campaign
 from harness.trials.replay import replay_trial
@@ -47,6 +48,7 @@ def cli() -> None:
 
 
 cli.add_command(crashes)
+cli.add_command(symbolize)
 
 
 @cli.command()

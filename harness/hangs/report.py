@@ -4,6 +4,7 @@
 import re
 from collections.abc import Sequence
 
+from harness.console.text import printable_text
 from harness.hangs.evidence import Hang, StackFrame, Vcpu
 
 _SHOWN = re.compile(
@@ -31,7 +32,7 @@ def hang_as_text(hang: Hang) -> str:
     if any(not frame.reliable for vcpu in hang.vcpus for frame in vcpu.stack):
         lines += ["", "?: a return address found on the stack that nothing confirms"]
     if hang.tasks:
-        lines += ["", "tasks:", *("  " + line for line in _printable(hang.tasks).splitlines())]
+        lines += ["", "tasks:", *("  " + line for line in printable_text(hang.tasks).splitlines())]
     return "\n".join(lines) + "\n"
 
 
@@ -76,7 +77,3 @@ def _register_lines(registers: dict[str, int]) -> list[str]:
         f"{name:>7}: {value:016x}" for name, value in registers.items() if _SHOWN.fullmatch(name)
     ]
     return ["".join(shown[at : at + _COLUMNS]) for at in range(0, len(shown), _COLUMNS)]
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() or c in "\n\t" else "?" for c in text)
