@@ -3,6 +3,7 @@
 
 from harness.hangs.evidence import Hang, HangKind, StackFrame, Vcpu
 from harness.hangs.inspect import FindSymbols, Inspection, inspect_hang
+from harness.hangs.lines import add_lines
 from harness.hangs.report import hang_as_text
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "Inspection",
     "StackFrame",
     "Vcpu",
+    "add_lines",
     "hang_as_text",
     "inspect_hang",
 ]

@@ -55,12 +55,15 @@ def _vcpu_lines(vcpu: Vcpu) -> list[str]:
 
 def frames_as_text(frames: Sequence[StackFrame]) -> list[str]:
     """Each frame as Linux prints it, `?` where it is in doubt, file and line where known."""
-    return [_frame_as_text(frame) for frame in frames]
+    shown = [_frame_as_text(frame) for frame in frames]
+    # the others are return addresses: the difference matters to who looks up lines
+    at = next((at for at, frame in enumerate(frames) if not frame.inlined), 0)
+    return [f"pc: {text}" if n == at else text for n, text in enumerate(shown)]
 
 
 def _frame_as_text(frame: StackFrame) -> str:
     if frame.inlined:
-        text = f"{frame.function} [inlined]"
+        text = f"{frame.function}"
     elif frame.function is None:
         text = f"{frame.address:#x}"
     else:
@@ -69,6 +72,8 @@ def _frame_as_text(frame: StackFrame) -> str:
         text += f" [{frame.module}]"
     if frame.file:
         text += f" {frame.file}:{frame.line}"
+    if frame.inlined:
+        text += " [inline]"
     return text if frame.reliable else f"? {text}"
 
 

@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 
 from harness.errors import ConfigurationError, GuestError
-from harness.hangs import Hang, hang_as_text, inspect_hang
+from harness.hangs import Hang, add_lines, hang_as_text, inspect_hang
 from harness.places.symbols import SymbolTable
 from harness.qemu.dump import dump_memory
 from harness.qemu.guest import RunningGuest
+from harness.symbolize import SourceLines
 from harness.systems.registry import SYSTEMS
 from harness.trials.arm import PreparedArm
 
@@ -29,6 +30,9 @@ async def record_hang(guest: RunningGuest, arm: PreparedArm, folder: Path) -> Ha
         return live or cached_symbols(arm)
 
     hang = await inspect_hang(guest, arch=arm.arch, symbols=symbols, system=arm.system)
+    vmlinux = arm.kernel.image.with_name("vmlinux")  # beside a kernel that was built here
+    if vmlinux.exists():
+        hang = await asyncio.to_thread(_with_lines, hang, vmlinux)
     (folder / "hang.txt").write_text(hang_as_text(hang))
     (folder / "hang.json").write_text(json.dumps(hang.as_json(), indent=2) + "\n")
     return hang
@@ -57,6 +61,13 @@ def cached_symbols(arm: PreparedArm) -> SymbolTable | None:
         return SymbolTable.from_kallsyms(arm.symbols_file.read_bytes(), arm.kernel.label)
     except (OSError, ConfigurationError):
         return None
+
+
+def _with_lines(hang: Hang, vmlinux: Path) -> Hang:
+    try:
+        return add_lines(hang, SourceLines.open(vmlinux))
+    except ConfigurationError:  # built without CONFIG_DEBUG_INFO
+        return hang
 
 
 async def _live_symbols(guest: RunningGuest, arm: PreparedArm) -> SymbolTable | None:
