@@ -17,7 +17,12 @@
  * mode=free    `workers` threads write and check words of `pages` pages while another pushes them
  *              out, until the first lost update or `seconds` have gone.
  *
- * Arguments: seed, mode, attempts, slots, rounds (default: slots), pages, workers, seconds.
+ * With write_first=1 the aggressor faults page 0 in by a store, so that it is mapped writable at once.
+ * A load would map it read-only, and the store after it makes a copy, whose TLB invalidation waits
+ * for a held victim on arm64.
+ *
+ * Arguments: seed, mode, attempts, slots, rounds (default: slots), write_first, pages, workers,
+ * seconds.
  */
 #include "harness_workload.h"
 
@@ -53,7 +58,7 @@ struct shared {
 
 static struct shared *shared;
 static char *pages;
-static long page_size, page_count, slots, rounds;
+static long page_size, page_count, slots, rounds, write_first;
 static int pagemap;
 static uint64_t seed;
 
@@ -159,6 +164,9 @@ static _Noreturn void be_victim(pid_t aggressor)
 /* Writes the next generation after checking the last one; 1 if that was not there any more. */
 static int write_generation(uint64_t *generation)
 {
+	if (write_first)
+		page(0)->words[0] = *generation;
+
 	uint64_t found = page(0)->generation;
 	int lost = found != *generation;
 
@@ -350,6 +358,7 @@ int main(int argc, char **argv)
 	seed = (uint64_t)number(argc, argv, "seed", 1);
 	slots = number(argc, argv, "slots", 1);
 	rounds = number(argc, argv, "rounds", slots);
+	write_first = number(argc, argv, "write_first", 0);
 	page_count = number(argc, argv, "pages", 16);
 	if (slots < 1 || rounds < 1 || workers < 1 || workers > MAX_WORKERS || page_count < 1 ||
 	    page_count > MAX_PAGES)
