@@ -34,6 +34,7 @@ from harness.trials.shell import run_shell
 from harness.trials.start import Options, resume_campaign, start_campaign
 
 DEFAULT_TARGET = "linux-swapin-aba"
+_PLAIN_WIDTH = 250
 _CLAIM_CODES = {
     "holds": ExitCode.HOLDS,
     "fails": ExitCode.FAILS,
@@ -140,7 +141,10 @@ def list_(as_json: bool) -> int:
     for row in rows:
         kernels = "\n".join(f"{kind}: {name}" for kind, name in row.kernels.items())
         table.add_row(*map(Text, (row.target, row.guest, kernels, row.why_not or "yes")))
-    Console().print(table)
+    console = Console()
+    if not console.is_terminal:
+        console.width = _PLAIN_WIDTH  # nobody wants a pipe's lines folded
+    console.print(table)
     return ExitCode.HOLDS
 
 

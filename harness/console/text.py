@@ -24,7 +24,10 @@ def printable_text(text: str) -> str:
     return printable(text.encode(errors="replace"))
 
 
-def last_lines(data: bytes, count: int = 12) -> str:
-    """The last `count` lines, printable and indented, for an error message."""
+def last_lines(data: bytes, count: int = 40) -> str:
+    """The last `count` lines, printable and indented, for an error message.
+
+    As many as a Linux panic with stack and registers takes: its first line is the one that counts.
+    """
     lines = [line for line in printable(data[-16384:]).splitlines() if line.strip()]
     return "\n".join(f"    {line[:200]}" for line in lines[-count:])

@@ -130,6 +130,7 @@ async def started_guest(
             with suppress(TimeoutError):
                 async with asyncio.timeout(2):
                     await console.drained()
+                    await process.wait()
             raise _boot_failed(guest, _death(process) or str(error)) from error
         yield guest
 

@@ -207,7 +207,8 @@ class _Watch:
                 self.on_output(data)
             self.seen.workload_status = running.status
         except GuestError as error:
-            self.seen.lost = str(error)
+            if self.seen.lost is None:  # QEMU's end, which is why the channel broke
+                self.seen.lost = str(error)
         except Exception as error:
             self.fail(f"reading the workload's output: {error!r}")
         self.ended.set()
