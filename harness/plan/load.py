@@ -11,7 +11,7 @@ from typing import TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from harness.errors import ConfigurationError, UsageError
-from harness.plan.models import GuestModel, TargetModel
+from harness.plan.models import ForcedOrderCase, GuestModel, TargetModel
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -51,6 +51,11 @@ def load_target(project: Path, name: str) -> Target:
     file = project / "failpoints" / name / "target.toml"
     _must_exist("target", name, file, target_names(project))
     return Target(name, file, _load(file, TargetModel))
+
+
+def load_case(file: Path) -> Target:
+    """A benchmark's case, written like a target. Raises ConfigurationError."""
+    return Target(file.stem, file, _load(file, ForcedOrderCase))
 
 
 def guest_names(project: Path) -> list[str]:

@@ -3,7 +3,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
@@ -280,6 +280,8 @@ class BudgetModel(Model):
 class TargetModel(Model):
     """A target: one race."""
 
+    required_arms: ClassVar[tuple[str, ...]] = ("buggy", "fixed")
+
     title: str
     system: Literal["linux"]
     guests: list[Name] = Field(min_length=1)
@@ -325,12 +327,18 @@ class TargetModel(Model):
                 _known("guest", guest, set(self.guests), f"arm {arm.name}: guests")
         for guest in self.guests:
             arms = _unique(f"arm (on {guest})", [arm.name for arm in self.arms_on(guest)])
-            for needed in ("buggy", "fixed"):
+            for needed in self.required_arms:
                 _known("arm", needed, arms, f"a target (on {guest})")
         for name, per_guest in self.kernels.items():
             for guest in self.guests:
                 _known("guest", guest, set(per_guest), f"kernels.{name}")
         return self
+
+
+class ForcedOrderCase(TargetModel):
+    """What bench/forced_order.py measures where no kernel is wrong: an order and its absence."""
+
+    required_arms: ClassVar[tuple[str, ...]] = ("forced", "unforced")
 
 
 def _unique(kind: str, names: list[str]) -> set[str]:
