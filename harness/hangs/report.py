@@ -8,7 +8,7 @@ from harness.console.text import printable_text
 from harness.hangs.evidence import Hang, StackFrame, Vcpu
 
 _SHOWN = re.compile(
-    r"[re][a-ds][xip]|r\d+|[re][ds]i|[re][bs]p|x\d+|[ps][cp]|eflags|[cs]s|cpsr|msr|cr|lr|ctr"
+    r"[re][a-d]x|[re]ip|r\d+|[re][ds]i|[re][bs]p|x\d+|[ps][cp]|eflags|[cs]s|cpsr|msr|cr|lr|ctr"
 )
 _COLUMNS = 4
 
