@@ -100,7 +100,7 @@ class SourceLines:
         `size` in bytes is as kallsyms tells it, padding within, and tells functions of one name
         apart.
         """
-        found = [s for s in self.symbols.functions(name) if offset <= max(s.size, offset)]
+        found = [s for s in self.symbols.functions(name) if offset <= s.size or not s.size]
         if len(found) > 1 and size is not None:
             found = [
                 s for s in found if -(-s.size // _LINUX_ALIGNMENT) == -(-size // _LINUX_ALIGNMENT)
