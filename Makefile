@@ -4,7 +4,7 @@
 TARGET ?= linux-swapin-aba
 PY := .venv/bin
 
-.PHONY: help setup repro test test-unit test-full lint bench clean
+.PHONY: help setup setup-all repro test test-unit test-full lint bench clean
 
 help:
 	@echo "make repro [TARGET=$(TARGET)] [ARCH=x86_64] [TRIALS=20] [ARGS=--json]"
@@ -14,9 +14,13 @@ help:
 	@echo "make test-full   all of them, the slow ones too"
 	@echo "make bench       the benchmarks; each prints one JSON line at its end"
 	@echo "make setup       distribution packages and .venv, which the others do by themselves"
+	@echo "make setup-all   also QEMU and compilers for guests on arm64 and ppc64le"
 
 setup:
 	@scripts/setup
+
+setup-all:
+	@scripts/setup --all
 
 repro: setup
 	$(PY)/harness repro $(TARGET) $(if $(ARCH),--arch $(ARCH)) $(if $(TRIALS),--trials $(TRIALS)) $(ARGS)

@@ -2,8 +2,9 @@
 """How often a forced order is reached and effective, against the same attempts left alone.
 
 Runs a case forced and without any failpoint, in trials of many attempts each on an unmodified
-kernel; both kinds take turns in one run. A case is a target, with its arms `buggy` and `buggy-free`,
-or a file beside this one, where no kernel is wrong. Prints one JSON line a case and guest:
+kernel; both kinds take turns in one run. A case is a target, with its arms `buggy` and
+`buggy-free`, or a file beside this one, where no kernel is wrong. Prints one JSON line a case and
+guest:
 `forced_effective` and `unforced_effective` are fractions of the attempts that showed the symptom,
 `timeouts` counts the holds that ended by their time-out instead of by their order.
 """

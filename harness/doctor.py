@@ -17,6 +17,8 @@ from harness.qemu.process import qemu_version
 _PYTHON = (3, 11)
 _FREE_BYTES = 2 << 30
 """Packages, kernels and images of one target, with room to spare."""
+_OPTIONAL = "?"
+"""Begins a line of scripts/host-packages that only some guests need."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +53,15 @@ def _packages(project: Path) -> list[Finding]:
     for line in (project / "scripts" / "host-packages").read_text().splitlines():
         if not line.strip() or line.startswith("#"):
             continue
-        thing, package, purpose = line.split(None, 2)
+        thing, package, purpose = line.removeprefix(_OPTIONAL).split(None, 2)
+        optional = line.startswith(_OPTIONAL)
         found = _find(thing)
         if found and thing.startswith("qemu-system-"):
             found = qemu_version(thing)
-        mend = f"apt-get install {package}"
-        findings.append(Finding(thing, found or f"not there ({purpose})", bool(found), mend))
+        mend = f"apt-get install {package}" + (", or make setup-all" if optional else "")
+        findings.append(
+            Finding(thing, found or f"not there ({purpose})", bool(found), mend, optional)
+        )
     return findings
 
 

@@ -50,6 +50,17 @@ def test_missing_programs_files_and_modules(host: Path, monkeypatch: pytest.Monk
     assert "ok      sh: /" in text
 
 
+def test_what_only_some_guests_need_is_optional(
+    host: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packages(host, "?no-such-qemu qemu-system-other guests elsewhere", "?sh dash a shell")
+    status, text = run(host, monkeypatch)
+    assert status == 0
+    assert "note    no-such-qemu: not there (guests elsewhere)" in text
+    assert "mend it with: apt-get install qemu-system-other, or make setup-all" in text
+    assert "ok      sh: /" in text
+
+
 def test_all_well(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     packages(host, "sh dash a shell")
     status, text = run(host, monkeypatch)
