@@ -27,6 +27,7 @@ def load_order(tree: Path, names: Sequence[str]) -> list[tuple[str, bytes]]:
     }
     built_in = _built_in(tree)
     ordered: dict[str, bytes] = {}
+    under_way: list[str] = []
 
     def add(name: str, wanted_by: str) -> None:
         name = name.replace("-", "_")
@@ -37,8 +38,12 @@ def load_order(tree: Path, names: Sequence[str]) -> list[tuple[str, bytes]]:
                 f"{wanted_by} needs the module {name}, which the kernel {tree.name} does not have"
             )
         content = _uncompressed(available[name])
+        if name in under_way:
+            raise ConfigurationError(f"the modules {' and '.join(under_way)} need each other")
+        under_way.append(name)
         for dependency in _depends(content):
             add(dependency, f"the module {name}")
+        under_way.remove(name)
         ordered[name] = content
 
     for name in names:
