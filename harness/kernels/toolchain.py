@@ -7,6 +7,7 @@ import platform
 import shutil
 import subprocess
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from harness.errors import ConfigurationError, InfrastructureError
@@ -55,13 +56,25 @@ def compiler_for(arch: str) -> str:
 
 
 def missing_compiler(arch: str) -> str | None:
-    """What to say where the compiler for an architecture is not installed; None where it is."""
+    """What to say where the compiler for an architecture, or its C library, is not installed.
+
+    None where they are.
+    """
     compiler = compiler_for(arch)
-    if shutil.which(compiler) is not None:
+    if shutil.which(compiler) is not None and _has_library(compiler):
         return None
     native = platform.machine() == CROSS_COMPILERS[arch].machine
     packages = ("gcc", "libc6-dev") if native else CROSS_COMPILERS[arch].packages
     return f"no C compiler for {arch} ({compiler}): install the packages {' and '.join(packages)}"
+
+
+@cache
+def _has_library(compiler: str) -> bool:
+    """Whether there is a static C library: a compiler prints the bare name of what it lacks."""
+    done = subprocess.run(
+        [compiler, "-print-file-name=libc.a"], capture_output=True, text=True, check=False
+    )
+    return Path(done.stdout.strip()).is_absolute()
 
 
 def compile_static(

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Packaged kernels of other architectures boot, are restored, and are held from outside."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from running import PROJECT
+
+from harness.errors import InfrastructureError
+from harness.kernels.toolchain import missing_compiler
+from harness.paths import cache_folder
+from harness.plan.load import load_case, load_guest
+from harness.qemu.guest import GuestFiles, started_guest
+from harness.qemu.process import require_qemu
+from harness.qemu.snapshot import Snapshot, memory_of, save_snapshot, snapshot_storage
+from harness.trials.arm import PreparedArm
+from harness.trials.prepare import Request, prepare_arms
+from harness.trials.trial import run_trial
+
+ATTEMPTS = 5
+MACHINES = {"linux-arm64": "aarch64", "linux-ppc64le": "ppc64le"}
+
+pytestmark = [pytest.mark.guest, pytest.mark.timeout(300)]
+
+
+@pytest.fixture(params=MACHINES)
+def arm(request: pytest.FixtureRequest) -> PreparedArm:
+    """A torn read forced on the distribution's kernel of another architecture."""
+    guest = load_guest(PROJECT, request.param)
+    try:
+        require_qemu(guest.model.machine.qemu)
+    except InfrastructureError as error:
+        pytest.skip(str(error))
+    if missing := missing_compiler(guest.model.arch):
+        pytest.skip(missing)
+    case = load_case(PROJECT / "bench" / "torn_read.toml")
+    wanted = Request(case, guest, PROJECT, cache_folder(), arms=("forced",))
+    (prepared,) = asyncio.run(prepare_arms(wanted, print))
+    return replace(prepared, workload_args={"attempts": ATTEMPTS})
+
+
+def test_boot_restore_and_hold(
+    arm: PreparedArm, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    with saved(arm, tmp_path) as snapshot:
+        asyncio.run(
+            check_restored(arm, snapshot, tmp_path, MACHINES[request.node.callspec.params["arm"]])
+        )
+        folder = tmp_path / "trial"
+        folder.mkdir()
+        record = asyncio.run(run_trial(replace(arm, snapshot=snapshot), 1, 0, 7, folder))
+    assert record.verdict == "reproduced", record.reason
+    assert (record.attempts, record.attempts_reproduced) == (ATTEMPTS, ATTEMPTS)
+    events = [json.loads(line) for line in (folder / "failpoints.jsonl").read_text().splitlines()]
+    held = [event for event in events if event["rule"] == "both-written"]
+    assert arm.failpoints is not None
+    (address,) = arm.failpoints.places["page-copied"].addresses
+    assert [(event["vcpu"], event["outcome"], event["attempt"]) for event in held] == [
+        (0, "reached", number) for number in range(1, ATTEMPTS + 1)
+    ]
+    assert {int(event["address"], 16) for event in held} == {address}
+    assert all(event["end_ns"] > event["start_ns"] for event in held)
+
+
+@contextmanager
+def saved(arm: PreparedArm, folder: Path) -> Iterator[Snapshot]:
+    """A snapshot of the booted guest."""
+
+    async def save(snapshot: Snapshot) -> None:
+        files = GuestFiles.within(folder)
+        async with started_guest(arm.plan, files, memory=memory_of(snapshot)) as guest:
+            await guest.set_up(arm.setup)
+            await save_snapshot(guest.monitor, snapshot)
+
+    with snapshot_storage() as snapshot:
+        asyncio.run(save(snapshot))
+        yield snapshot
+
+
+async def check_restored(arm: PreparedArm, snapshot: Snapshot, folder: Path, machine: str) -> None:
+    """A restored guest is of the right kind, and the timers of both vCPUs go on."""
+    async with started_guest(arm.plan, GuestFiles.within(folder), snapshot=snapshot) as guest:
+        async with asyncio.timeout(30):
+            answer = await guest.channel.check("uname -m; nproc")
+            assert answer.split() == [machine.encode(), b"2"]
+            for cpu in (0, 1):
+                await guest.channel.check(f"taskset -c {cpu} sleep 0.05")
+        assert guest.process.exit_status is None
