@@ -4,6 +4,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice, takewhile
 
 from harness.crashes.report import Frame, Kind
 from harness.crashes.rule import CORRUPTED, Form, Grammar, Rule, Source
@@ -12,6 +13,8 @@ from harness.crashes.stack import Section, StackReader, main_frames, plain_funct
 _LOCK_SITE = re.compile(
     r"\bat: (?:\[<?[0-9a-fx]{1,18}>?\])?\s{0,20}(?P<function>[A-Za-z_][\w.]*)\+0x"
 )
+_OTHER_LOCKS = "other info that might help"
+"""After this, locks are listed that may have nothing to do with it."""
 _TITLE_LENGTH = 200
 _REMEMBERED = 50_000
 """Functions whose being generic is remembered: the pattern is long, the same names come again."""
@@ -211,11 +214,9 @@ class Engine:
             if name:
                 yield plain_function(name)
         elif source is Source.LOCK_SITE:
-            for text in lines:
-                match = _LOCK_SITE.search(text)
-                if match:
-                    yield plain_function(match["function"])
-                    return
+            said = takewhile(lambda text: _OTHER_LOCKS not in text, lines)
+            sites = (match for text in said if (match := _LOCK_SITE.search(text)))
+            yield from (plain_function(match["function"]) for match in islice(sites, 2))
         elif source is Source.SECTION:
             for section in sections:
                 if form.section_pattern and form.section_pattern.search(section.heading):

@@ -22,7 +22,7 @@ class Source(Enum):
     TRACE = "trace"
     """The main stack without the instruction pointer (which a stack overflow hits anywhere)."""
     LOCK_SITE = "lock site"
-    """The first `at: function+0x1/0x2` below the opening line."""
+    """The first `at: function+0x1/0x2` below the opening line, then the second (the lock held)."""
     DETAIL = "detail"
     """The group `function` of one of the form's `needs`."""
     SECTION = "section"

@@ -15,6 +15,7 @@ from harness.crashes.rules.linux_functions import (
     ANCHORS,
     BLOCKING,
     GENERIC,
+    LOCK_SITES_SKIPPED,
     MACHINERY,
 )
 
@@ -53,7 +54,7 @@ WARNINGS = (
              "WARNING: refcount bug in {function}", Kind.REFCOUNT, reported_by=_ANY),
     _warning(r"lib/debugobjects\.c:\d+", "WARNING: ODEBUG bug in {function}"),
     _warning(r"kernel/locking/lockdep\.c:\d+", "WARNING: locking bug in {function}",
-             Kind.LOCKDEP, reported_by=_ANY),
+             Kind.LOCKDEP, reported_by=_ANY, skip="^lock_sock"),
     _warning(r"drivers/usb/core/urb\.c:\d+ (?:at )?usb_submit_urb",
              "WARNING in {function}/usb_submit_urb", skip="^usb_submit_urb$"),
     _warning(r"lib/kobject\.c:\d+", "WARNING: kobject bug in {function}"),
@@ -109,7 +110,7 @@ PANICS = (
     Rule(
         "panic", Kind.PANIC, "Kernel panic",
         # kernel/panic.c: panic()
-        r"Kernel panic - not syncing: ?(?P<text>.*\w)?",
+        r"Kernel panic - not syncing: ?(?P<text>.*[\w.])?",
         (
             # Alone it has lost the report that it ends.
             Form("kernel panic: {text}", near=1, corrupted=True,
@@ -168,7 +169,12 @@ SANITIZERS = (
         "kmsan", Kind.KMSAN, "BUG: KMSAN",
         # mm/kmsan/report.c: kmsan_report()
         r"BUG: KMSAN: (?P<what>[a-z -]{3,60}?) in ",
-        (Form("KMSAN: {what} in {function}", _BAD_ACCESS),),
+        (
+            # What copies out for others leaks theirs.
+            Form("KMSAN: {what} in {function}", _BAD_ACCESS, near=1, needs=(r"KMSAN: \S*infoleak",),
+                 skip=r"^(?:_*copy_(?:to|page_to|folio_to)_\w+|simple_copy_to_iter|usb_bulk_msg)$"),
+            Form("KMSAN: {what} in {function}", _BAD_ACCESS),
+        ),
         ends=_RULER,
     ),
     Rule(
@@ -380,7 +386,7 @@ LOCKDEP = (
         # lockdep_rcu_suspicious()
         rf"{_OPTIONAL_BRACKET}(?P<level>WARNING|INFO): suspicious RCU usage",
         (Form("{level}: suspicious RCU usage in {function}", near=5,
-              reported_by=r"_*lockdep_rcu_suspicious$",
+              reported_by=r"_*lockdep_rcu_suspicious$|_*might_(?:sleep|resched)|dump_stack",
               needs=(r"^\S{1,200}:\d{1,6} \S",)),),
     ),
     *(
@@ -413,23 +419,25 @@ LOCKDEP = (
         # print_lock_invalid_wait_context()
         rf"{_OPTIONAL_BRACKET}(?:BUG|WARNING): [Ii]nvalid wait context",
         (Form("WARNING: locking bug in {function}", sources=_SITE_OR_STACK,
-              skip="^__might_fault$"),),
+              skip="^__might_fault$|^lock_sock"),),
     ),
     Rule(
         "non-static-key", Kind.LOCKDEP, "trying to register non-static key",
         # register_lock_class()
         r"INFO: trying to register non-static key",
-        (Form("INFO: trying to register non-static key in {function}"),),
+        (Form("INFO: trying to register non-static key in {function}", skip="^lock_sock"),),
     ),
     Rule(
         "workqueue-leak", Kind.LOCKDEP, "workqueue leaked",
         # kernel/workqueue.c: process_one_work()
-        r"BUG: workqueue leaked (?:lock|atomic)",
+        r"(?P<text>BUG: workqueue leaked (?:lock|atomic).*\S)",
         (
             Form("BUG: workqueue leaked lock or atomic in {function}", sources=(Source.DETAIL,),
                  needs=(rf"last function: {lines.NAME}",), keep=_ANY, stack_needed=False),
             Form("BUG: workqueue leaked lock or atomic in {function}", sources=(Source.DETAIL,),
                  needs=(rf"\d, {lines.NAME}\s*$",), near=1, keep=_ANY, stack_needed=False),
+            # since 6.8 the line names the worker alone
+            Form("{text}", near=1, needs=(r"leaked atomic, lock or RCU:",), stack_needed=False),
         ),
     ),
     Rule(
@@ -655,7 +663,7 @@ GRAMMAR = Grammar(
     harmless=lines.HARMLESS,
     generic=GENERIC,
     machinery=MACHINERY,
-    lock_sites_skipped=r"^v?printk|^vprintk|^console_(?:un)?lock_|^_raw_|^lock_acquire",
+    lock_sites_skipped=LOCK_SITES_SKIPPED,
     anchors=ANCHORS,
     anchor_sections_skipped=r"^rcu_gp_kthread$",
     aliases=ALIASES,

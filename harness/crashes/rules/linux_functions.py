@@ -19,11 +19,11 @@ REPORTING = (
     r"ip[46]?_\w*string\w*",
     r"_*report_bug|handle_bug|fixup_bug|bug_handler|bug_brk_handler|_*die|die_\w+|oops_\w+",
     r"no_context|make_task_dead|rewind_stack\w*|[\w]*[a-z]_panic|arch_(report|rethook)_\w+",
-    r"_*v?printk(_\w+)?|printk_\w+|console_\w+|log_store|devkmsg_\w+|__?log_buf\w*",
+    r"_*v?printk(_\w+)?|printk_\w+|btrfs_printk|console_(un)?lock\w*|console_(try|flush|emit|cond)\w*|log_store|devkmsg_\w+|__?log_buf\w*",
     r"_*dev_(v?printk\w*|err|warn|info|notice|crit|alert)|_*netdev_(printk|err|warn|info|notice)",
-    r"v?sc?n?printf|vsc?nprintf|va_format|format_decode|pointer|string(_nocheck)?|number",
+    r"v?sc?n?printf|vsc?nprintf|va_format|format_decode|pointer|string(_nocheck)?",
     r"(k|ka|kva)s(n|c)?printf(_const)?|hex_dump_to_buffer|print_hex_dump\w*|msg_print_\w+",
-    r"assfail|asswarn|\w*assertfail|\w+_assert(_fail\w*)?|xfs_error_report",
+    r"\w*assertfail|\w+_assert(_fail\w*)?|xfs_error_report",
     r"__ext4_(error|warning)\w*",
     r"seq_(v?printf|puts|putc|write|put_\w+)|__pr_\w+|___ratelimit|bust_spinlocks",
 )
@@ -45,7 +45,7 @@ ENTRIES = (
     r"irqentry_\w+|paranoid_(entry|exit)|call_on_\w*stack|call_with_stack|do_interrupt_handler",
     r"do_irq",
     r"__static_call_\w+|__SC[TK]__\w+|srso_\w+|retbleed_\w+|entry_ibpb|clear_bhb_loop",
-    r"bpf_prog_[0-9a-f]{16}(_\w+)?|bpf_dispatcher_\w+|_*bpf_prog_run\w*|bpf_trace_run\d*",
+    r"bpf_prog_[0-9a-f]{16}(_\w+)?|bpf_dispatcher_\w+|_*bpf_prog_run\w*",
     r"ret_from_\w+|ret_(fast|slow)_syscall|work_pending|vector_\w+|interrupt_return\w*",
     r"program_check_\w+|(data|instruction)_access_\w+|hardware_interrupt_common\w*|do_hash_fault",
     r"do_trap_\w+|_*do_pgm_check|pgm_check_\w+|do_protection_exception|do_dat_exception",
@@ -53,12 +53,12 @@ ENTRIES = (
     r"local_apic_timer_interrupt|do_IRQ|retint_\w+|handle_irq\w*|_*handle_domain_irq\w*",
     r"handle_(fasteoi|edge|level|percpu|simple)_\w+|generic_handle_\w+|gic_handle_\w+",
     # entries of system calls, and what every kernel thread starts with
-    r"entry_\w+|do_syscall_\w+|syscall_\w+|system_call\w*|_*do_fast_syscall_32|do_SYSENTER_32",
+    r"entry_(SYSCALL|SYSENTER|INT80)\w*|do_syscall_\w+|syscall_\w+|system_call\w*|_*do_fast_syscall_32|do_SYSENTER_32",
     r"sysenter_\w+|do_int80_\w+|do_el0_svc|invoke_syscall|x64_sys_call|ia32_sys_call|__do_syscall",
-    r"secondary_startup\w*|start_secondary|rest_init|kthread|worker_thread|smpboot_thread_fn",
-    r"process_one_work|process_scheduled_works|kernel_init\w*|start_kernel|arch_call_rest_init",
+    r"secondary_startup\w*|start_secondary|rest_init|kthread|smpboot_thread_fn",
+    r"process_one_work|process_scheduled_works|start_kernel|arch_call_rest_init",
     r"x86_64_start_\w+|common_startup_64|do_idle|cpu_startup_entry|cpu_idle\w*|task_work_run",
-    r"exit_to_usermode_loop|prepare_exit_to_\w+|do_notify_resume|get_signal|(arch_)?do_signal\w*",
+    r"exit_to_usermode_loop|prepare_exit_to_\w+|do_notify_resume|(arch_)?do_signal\w*",
     # addresses that kallsyms gives a name to and that are no functions
     r"_?_?(s|e)(text|init)\w*|_end|__rela_dyn_start|__kstrtab\w*|__bss_\w+|__(start|stop|end)_\w+",
     r"0x[0-9a-f]+|\(?null\)?|_GLOBAL_\w+|__hwasan_\w+|__param_\w+|__x86_indirect_\w+",
@@ -80,10 +80,11 @@ CHECKERS = (
     r"ref_tracker_\w+|bad_io_access|io(read|write)\d+\w*",
     r"debug_(dma|work|timer|hrtimer|rcu_head|spin|mutex|rt_mutex)_\w+|should_fail\w*|fail_dump",
     r"_*list_(add|del)(_valid|_entry)\w*|_*list_(add|del|move|splice|replace|swap)\w*",
-    r"_*h?list_(nulls_|bl_)?(add|del)\w*|plist_\w+|llist_\w+|klist_\w+",
+    r"_*h?list_(nulls_|bl_)?(add|del)\w*|plist_\w+|llist_\w+|klist_(next|prev|iter\w*)",
     r"_*fortify_\w+|__(read|write|check)_overflow\w*|usercopy_\w+",
     r"_*check_(object_size|heap_object)",
-    r"check_stack_object|__stack_chk_fail|warn_bogus_irq_restore|check_flush_dependency",
+    r"timer_is_static_object|poison_slab_object|qlist_move_cache|prepare_alloc_pages|arch_stack_walk",
+    r"__set_page_owner|init_timer_key|(un)?poison_\w+|check_stack_object|__stack_chk_fail|warn_bogus_irq_restore|check_flush_dependency",
     r"check_preemption_disabled|debug_smp_processor_id|__this_cpu_preempt_check|_*schedule_bug",
     r"_*might_(sleep|resched|fault|alloc)\w*|__cant_(sleep|migrate)|_*lockdep_rcu_suspicious",
     r"(.*::)?rust_begin_unwind|rust_helper_\w+|(core|<core|alloc|<alloc)::.*",
@@ -96,7 +97,7 @@ MEMORY = (
     r"_*do_(kmalloc|krealloc|cache_alloc)\w*|_*slab_\w+|_*cache_(alloc|free|grow)\w*",
     r"fallback_alloc",
     r"flush_cpu_slab|put_cpu_partial|unfreeze_partials|new_slab\w*|allocate_slab|discard_slab",
-    r"deactivate_slab|get_(any_)?partial\w*|virt_to_(cache|slab)|cache_from_obj",
+    r"get_(any_)?partial\w*|virt_to_(cache|slab)|cache_from_obj",
     r"_*alloc_(frozen_)?pages?\w*|alloc_(contig|slab_page|page_interleave)\w*|get_zeroed_page\w*",
     r"_*free_(frozen_)?pages?\w*|free_(hot_cold|unref|pcp|one|the|compound|large)\w*",
     r"get_free_pages",
@@ -104,38 +105,37 @@ MEMORY = (
     r"_*get_free_pages",
     r"_*folio_alloc\w*|vma_alloc_\w+|_*vm(alloc|ap|unmap|free)\w*|_*vz?alloc\w*|_*vunmap\w*",
     r"vfree\w*",
-    r"alloc_vmap_area|__get_vm_area\w*|pcpu_\w+|_*(alloc|free)_percpu\w*|mempool_\w+|page_frag_\w+",
+    r"alloc_vmap_area|__get_vm_area\w*|_*(alloc|free)_percpu\w*|page_frag_\w+",
     r"_*page_pool_alloc\w*|devm_k\w+|_*devm_(add_action|alloc)\w*|alloc_dr",
     r"dma_(alloc|free|pool)_\w+",
-    r"dmam_alloc_\w+|quarantine_\w+|_*kmalloc_order\w*|_*kmalloc_large\w*|slob_\w+|skb_free_head",
-    r"_*folio_put\w*|put_pages?|release_pages|free_pcppages_bulk|free_page_is_bad\w*",
+    r"dmam_alloc_\w+|quarantine_\w+|_*kmalloc_order\w*|_*kmalloc_large\w*|slob_\w+",
+    r"free_pcppages_bulk|free_page_is_bad\w*",
     r"_*percpu_counter\w*",
     # lib/: trees, tables and maps whose keys and nodes are the caller's
-    r"_*radix_tree_\w+|_*xa_\w+|xas_\w+|_*idr_\w+|_*ida_\w+|_*rb_\w+|_*rht_\w+|_*rhashtable_\w+",
-    r"rhltable_\w+|mas_\w+|mtree_\w+|mt_\w+|interval_tree_\w+|sbitmap_\w+|_*bitmap_\w+",
-    r"_*find_(first|next|last)_\w*bit\w*|__?sw_hweight\w*|hweight\w*|kfifo_\w+|__kfifo_\w+",
-    r"siphash\w*|kstrto\w+|simple_strto\w+|v?sscanf|_parse_integer\w*|xxh\w+|jhash\w*",
-    r"(crypto|cipher|aes|aesti|xts|ecb|cbc|ctr|gcm|sha\d+|md5|ghash|drbg|rng|jent)_\w+|lzo\w*_\w+",
-    r"LZ4_\w+|zlib_\w+|ZSTD_\w+",
+    r"xas_\w+|ida_(free|alloc\w*|simple_\w+)|_*rb_\w+|_*rht_\w+|_*rhashtable_lookup\w*",
+    r"_*bitmap_(weight|and|or|andnot|equal|subset|intersects|find\w+|parse\w*)|rhltable_lookup\w*",
+    r"_*find_(first|next|last)_\w*bit\w*|__?sw_hweight\w*|hweight\w*",
+    r"siphash\w*|kstrto\w+|simple_strto\w+|_parse_integer\w*|jhash\w*",
     # lib/string.c, lib/usercopy.c, lib/iov_iter.c, arch copies, atomics, bit operations, checksums
     r"_*mem(cpy|set|move|cmp|chr|scan|zero|pcpy|_copy)\w*|rep_(movs|stos)\w*|_*inline_mem\w+",
     r"_*str(n|l|s)?(cpy|cat|cmp|casecmp|len|chr|rchr|str|sep|spn|cspn|pbrk|lcpy|scpy|nlen)\w*",
-    r"_*copy_(from|to|in)_\w+|\w*_copy_(to|from)_user\w*|_*copy_user_\w+|_*(raw|arch)_copy_\w+",
-    r"_*copy_(page|mc|highpage)",
-    r"_*copy_(folio|page)_(to|from)_iter\w*|_*copy_(to|from)_iter\w*|copyin|copyout|iterate_\w+",
-    r"_*(get|put|clear)_user\w*|_*clear_(page|huge_page|highpage)\w*|strn(cpy_from|len)_user",
-    r"memcpy_(to|from)_\w+|_*iov_iter_\w+|_*fault_in_\w+|simple_copy_to_iter|kmap\w*|kunmap\w*",
-    r"_*(test_and_)?(set|clear|change|test)_bit\w*|(arch_|raw_|instrument_)?\w*atomic(64)?_\w+",
+    r"_*copy_(from|to|in)_(user|kernel|from)\w*|\w*_copy_(to|from)_user\w*|_*copy_user_\w+|_*(raw|arch)_copy_\w+",
+    r"_*copy_(page|mc|highpage)|sized_strscpy",
+    r"_*copy_from_iter\w*|copyin|copyout",
+    r"_*(get|put|clear)_user(_asm\w*|_nocheck\w*|_\d)?|_*clear_(page|huge_page|highpage)\w*|strn(cpy_from|len)_user",
+    r"memcpy_(to|from)_\w+|_*fault_in_\w+|simple_copy_to_iter|kmap\w*|kunmap\w*",
+    r"_*(test_and_)?(set|clear|change|test)_bit\w*|(arch_|raw_|instrument_)*atomic(64|_long)?_\w+",
     r"_*(cmp)?xchg\w*|_*(read|write)_once_\w*|_*(read|write)[bwlq](_relaxed)?|csum_\w+|crc\w+",
-    r"_*copy_overflow|bcmp|chacha\w*|poly1305\w*|blake2\w*|nla_(memcpy|str\w+)",
-    r"native_(write_msr|read_msr|save_fl|restore_fl|irq_\w+|halt|safe_halt)|do_csum",
-    r"ip_compute_csum",
+    r"_*copy_overflow|nla_(memcpy|str\w+)",
+    r"native_(write_msr|read_msr|save_fl|restore_fl|irq_\w+|halt|safe_halt)",
+    r"ip_compute_csum|aes(ti)?_\w+|cipher_\w+|(xts|ecb|cbc|ctr|drbg|rng)_\w+",
+    r"crypto_(cipher|ecb|cbc|xts|lskcipher|skcipher|rng)_\w+",
 )
 
 SOCKET_BUFFERS = (
     # net/core/skbuff.c: what checks the caller's arithmetic
-    r"skb_(put|push|pull|trim|over_panic|under_panic|panic|checksum_help|pull_rcsum|copy_bits)\w*",
-    r"_*kfree_skb\w*|_*consume_skb|_*pskb_(pull|trim|expand)\w*|_*napi_kfree\w*",
+    r"skb_(put|push|pull|over_panic|under_panic|panic)",
+    r"_*kfree_skb\w*|_*napi_kfree\w*",
 )
 
 SOCKET_BUFFER_ALLOCATORS = (
@@ -144,86 +144,93 @@ SOCKET_BUFFER_ALLOCATORS = (
     r"sk_(prot_)?alloc|_*list_lru_init\w*|sget_userns|alloc_super|security_\w+_alloc",
 )
 
+OBJECT_ALLOCATORS = (
+    # allocate on behalf of whoever asked; the object belongs to that one
+    r"radix_tree_\w+|idr_\w+|xa_\w+|__kfifo_alloc|mempool_\w+|_*genradix_\w+|pcpu_\w+",
+    r"\w+_alloc(_(urbs?|dev|coherent|inode|out|data|limb_space))?|alloc_inode|alloc_\w+_devices",
+    r"ulist_add\w*|mas_\w+|interval_tree_\w+|kernfs_iattrs|crypto_alloc_\w+|alloc_(netdev|workqueue)\w*",
+)
+
+LOCK_SITES = (
+    # places of locks that are their callers': allocators, copies from and to user space, flushes
+    r"v?printk\w*|console_(un)?lock\w*|_raw_\w+|lock_acquire|_*might_(fault|alloc|sleep)\w*",
+    r"refcount_dec_and_\w+|(?!btrfs)[a-z]\w*_write_lock|down_(trylock|read|write)\w*|cpus_read_lock",
+    r"__flush_work|kobject_uevent_env|_*local_bh_\w+|usermodehelper_\w+lock",
+)
+
 LOCKING = (
     # kernel/locking, include/linux/{spinlock,seqlock}.h, kernel/rcu's read side
     r"_*raw_\w*lock\w*|do_raw_\w+|_*(spin|read|write)_(un|try|is_)?lock\w*|spin_(bug|dump)",
     r"rwlock_bug|(native_)?queued_\w+|__pv_queued_\w+|_*lock_text_\w+|(arch|ticket)_spin_\w+",
     r"osq_\w+",
-    r"_*mutex_\w+|_*ww_mutex\w*|_*rt_mutex\w*|rtlock_\w+|rt_(spin|read|write)_\w+|mcs_spin\w*",
-    r"_*rwsem_\w+|rwbase_\w+",
+    r"_*mutex_\w+|_*ww_mutex\w*|rt_mutex\w*|_*rt_mutex_(lock|trylock|unlock|slow(un)?lock)|rtlock_(slow)?lock|rt_(spin|read|write)_\w+|mcs_spin\w*",
+    r"_*rwsem_\w+|_*rwbase_\w+",
     r"_*down(_read|_write|_common|_killable|_interruptible|_trylock|_timeout)?",
     r"_*down_(read|write|interruptible|killable|timeout|common|trylock)\w*|_*up(_read|_write)?",
     r"call_rwsem_\w+|_*percpu_(down|up)_\w+|_*ldsem_\w+|_*bit_spin_\w+|hlist_bl_(un)?lock",
     r"_*lock_(acquire|release|acquired|contended|is_held|set_class|downgrade|pin_lock)\w*",
-    r"lockdep_\w+|register_lock_class|look_up_lock_class|validate_chain|mark_(lock|held|usage)\w*",
+    r"lockdep_\w+|register_lock_class|look_up_lock_class|validate_chain|hlock_class|mark_(lock|held|usage)\w*",
     r"check_(prev|noncircular|irq_usage|deadlock|usage|wait_context|redundant|chain|no_coll)\w*",
     r"print_(circular|deadlock|irq_inversion|usage|bad_irq|unlock_\w+|lock_\w+|freed_lock)\w*",
     r"print_(collision|shortest|held_locks|irqtrace)\w*|__?bfs|assign_lock_key",
     r"add_(chain|lock)_\w+",
-    r"perf_(trace|tp)_\w+|trace_event_\w+|perf_swevent_\w+|_*bpf_trace_\w+|__traceiter_\w+",
+    r"perf_(trace|tp)_\w+|trace_event_\w+|perf_swevent_\w+|__traceiter_\w+",
     r"trace_(hard|soft)irqs_\w+|debug_(check_no_locks|show_all_locks|lockdep)\w*|valid_state",
-    r"tty_ldisc_(un)?lock\w*|_*ldisc_sem\w*|lock_sock(_nested|_fast)?|_*release_sock",
-    r"__lock_sock\w*|_*local_bh_\w+|_*local_(un)?lock\w*",
+    r"tty_ldisc_(un)?lock\w*|_*ldisc_sem\w*",
+    r"_*local_bh_\w+|_*local_(un)?lock\w*",
     r"arch_local_\w+|seqcount_\w+|_*rcu_read_(un)?lock\w*|rcu_lockdep_\w+|rcu_is_watching",
-    r"rcu_(note|dynticks|irq|nmi|eqs|user|idle)_\w+|lockref_\w+|preempt_(count|schedule)\w*",
-    r"_*cond_resched\w*|_*lock_(page|buffer)(_\w+)?|unlock_(page|buffer)|_*folio_(un)?lock\w*",
+    r"rcu_(note|dynticks|irq|nmi|eqs|user|idle)_\w+|preempt_(count|schedule)\w*",
+    r"_*cond_resched\w*|_*lock_(page|buffer)|unlock_(page|buffer)|_*folio_(un)?lock\w*",
     r"[a-z]\w*_(read|write)_lock(_nested\w*)?",
 )
 
 WAITING = (
-    # kernel/sched, kernel/time, kernel/workqueue.c, kernel/smp.c, kernel/rcu's write side
-    r"_*schedule(_\w+)?|_*switch_to\w*|context_switch|finish_(task_switch|wait)\w*|io_schedule\w*",
-    r"prepare_to_wait\w*|_*wait_(for|woken|on|event|rcu_gp)\w*|do_wait_for_\w+|autoremove_wake\w*",
-    r"_*folio_wait\w*|out_of_line_wait\w*|bit_wait\w*|_*wake_up(_(?!new_task)\w+)?|try_to_wake_up",
-    r"default_wake_function|complete(_all)?|ttwu_\w+|_*swa(it|ke)_\w+|add_wait_queue\w*",
-    r"rcuwait_\w+",
-    r"usleep_\w+|msleep\w*|hrtimer_nanosleep|do_nanosleep|common_nsleep",
-    r"_*mod_timer\w*|add_timer\w*|_*(try_to_)?del_timer\w*|_*timer_(delete|shutdown|reduce)\w*",
-    r"internal_add_timer",
-    r"_*(flush|cancel|drain|destroy)_(delayed_)?work\w*|_*flush_workqueue\w*",
-    r"_*cancel_work\w*|start_flush_work|_*queue_(delayed_)?work\w*|mod_delayed_work\w*|insert_work",
-    r"flush_(scheduled_work|rcu_work)|try_to_grab_pending|get_work_pool|delayed_work_timer_fn",
-    r"rcu_barrier\w*|rcu_(gp|check|pending)\w*",
-    r"(cleanup|init)_srcu_struct\w*|srcu_\w+",
-    r"rcu_(nocb|exp|sync|advance|accelerate|sched|softirq|tasks)_?\w*|rcutree_\w+|wakeme_after_rcu",
-    r"_*csd_lock\w*|on_each_cpu\w*|generic_exec_single|flush_smp_call\w*|generic_smp_call\w*",
+    # kernel/sched, kernel/time, kernel/workqueue.c: whose objects are the caller's
+    r"_*schedule(_timeout\w*|_hrtimeout\w*|_preempt\w*|_idle|_rtlock|_bug)?|context_switch",
+    r"io_schedule\w*|finish_wait|wait_for_completion\w*|_*wait_for_common\w*|do_wait_for_\w+",
+    r"_*wake_up(_(?!new_task)\w+)?|default_wake_function|autoremove_wake\w*|complete(_all)?",
+    r"_*swake_\w+|_*(try_to_)?del_timer\w*|_*timer_(delete|shutdown)_sync\w*|mod_timer\w*|add_timer",
+    r"_*(flush|drain|destroy)_work\w*|_*cancel_work(_timer|_sync)|cancel_delayed_work_sync",
+    r"_*(delayed_)?work_(?:grab|timer)\w*|_*queue_(delayed_)?work\w*|mod_delayed_work\w*|insert_work",
+    r"_*flush_workqueue\w*|_*flush_work\w*|try_to_grab_pending|get_work_pool|(cleanup|init)_srcu_struct\w*",
+    r"kthread_stop|rcu_(gp|check|pending)\w*|_*task_rq_lock|(raw_)?rq_(un)?lock\w*",
     r"_*do_softirq\w*|handle_softirqs|invoke_softirq|_*irq_(exit|enter)\w*|run_ksoftirqd",
-    r"tick_\w+|update_process_times|update_wall_time|scheduler_tick|sched_tick|clockevents_\w+",
-    r"sched_(clock|submit|show|exec|fork)\w*|(raw_)?rq_(un)?lock\w*|_*task_rq_lock|enqueue_task\w*",
+    r"tick_\w+|update_process_times|scheduler_tick|sched_tick|sched_clock\w*|clockevents_\w+",
     r"nmi_(cpu|trigger)\w*_backtrace\w*|trigger_\w*backtrace\w*|arch_trigger_\w+|rcu_dump_\w+",
     r"print_(cpu|other_cpu|task)_stall\w*|check_cpu_stall|watchdog\w*",
-    r"kthread_(stop|park|unpark)\w*",
-    r"kthread_(flush|cancel)_\w+|_*kthread_(create|bind)\w*",
+)
+
+HANGING = (
+    # what waits for somebody else: no clue to who is stuck
+    r"__rt_mutex_\w+|__sched_text_start|_*switch_to\w*|finish_task_switch\w*|prepare_to_wait\w*|_*wait_(woken|on|event|rcu_gp)\w*",
+    r"_*folio_wait\w*|out_of_line_wait\w*|bit_wait\w*|try_to_wake_up|ttwu_\w+|_*swait_\w+",
+    r"add_wait_queue\w*|rcuwait_\w+|usleep_\w+|msleep\w*|hrtimer_nanosleep|do_nanosleep",
+    r"common_nsleep|_*(cancel|flush)_(delayed_)?work\w*|flush_(scheduled_work|rcu_work)",
+    r"rcu_barrier\w*|srcu_\w+|rcu_(exp|sync|tasks)_?\w*|wakeme_after_rcu|_*csd_lock\w*",
+    r"on_each_cpu\w*|generic_exec_single|smp_call_function\w*|kthread_(park|unpark|flush\w*|cancel\w*)",
+    r"_*kthread_(create|bind)\w*|lock_sock(_nested|_fast)?|__lock_sock\w*|_*release_sock",
+    r"_*(blk|submit_bio|wb|filemap|xlog|xfs_buf|jbd2)_(wait|\w+_wait|lock|find_lock)(_\w+)?",
+    r"blk_mq_freeze_queue_wait\w*|_*filemap_fdatawait\w*|_*filemap_get_folio\w*|super_lock\w*",
+    r"pagecache_get_page|truncate_inode_pages_range|file_write_and_wait_range|\w+_find_table_lock",
+    r"usb_(kill_urb|start_wait_urb|control_msg)|i2c_del_adapter|unregister_netdev(ice_notifier)?",
+    r"device_add|get_device_parent|[a-z]\w*_inode_lock|cgroup_(lock_and_drain_offline|kn_lock_live)",
 )
 
 CORES = (
-    # lib/kobject.c, drivers/base, fs/sysfs, fs/kernfs, fs/proc/generic.c, kernel/notifier.c
-    r"_*kobject_\w+|kset_\w+|sysfs_\w+|_*kernfs_(remove|add|create|new|put|get|activate|drain)\w*",
-    r"internal_(create|remove)_group\w*|create_(dir|files)|remove_files|put_device|get_device\w*",
-    r"_*device_(add|del|register|unregister|create|destroy|release|init|for_each|remove)\w*",
-    r"_*device_(attach|bind|unbind|rename|move|shutdown|links|pm)\w*|dpm_\w+|_*pm_runtime_\w+",
-    r"bus_(add|remove|for_each|probe|rescan|notify|register|unregister)_\w+|rpm_\w+|devres_\w+",
-    r"_*driver_(attach|detach|probe|register|unregister|remove)\w*|really_probe\w*|release_nodes",
-    r"class_(dev|dir|create|destroy|register|unregister)\w*|call_driver_probe|deferred_probe_\w+",
-    r"platform_(probe|remove|drv|device_(add|del|register|unregister|put))\w*",
-    r"cdev_(add|del|put)\w*",
+    # lib/kobject.c, drivers/base, fs/sysfs, fs/proc/generic.c, kernel/notifier.c
+    r"_*kobject_\w+|kset_\w+|sysfs_\w+|internal_(create|remove)_group\w*|create_(dir|files)",
+    r"remove_files|put_device|get_device\w*|dpm_sysfs_\w+|add_uevent_var|klist_put",
+    r"_*device_(add|del|register|unregister|create|destroy)(_\w+)?|device_(release|remove_file)\w*",
+    r"device_for_each_child\w*|platform_device_(add|del|register|unregister|put|release)\w*",
     r"(raw|blocking|srcu|atomic)_notifier_\w+|notifier_call_chain\w*|call_netdevice_notifiers\w*",
-    r"i2c_(del|add|register|unregister)_\w+|_*unregister_client|proc_(register|create|mkdir)\w*",
-    r"_*proc_create\w*|remove_proc_\w+|usb_(submit|kill|poison|unlink|free)_urb\w*",
-    r"_*usb_hcd_\w*urb\w*|usb_start_wait_urb|usb_(bulk|control|interrupt)_msg\w*|debugfs_\w+",
-    r"usb_(probe_interface|unbind_interface|set_configuration|probe_device|new_device|disable_\w+)",
-    r"generic_probe|usb_generic_driver_\w+|hub_event|hub_port_\w+|usb_disconnect|full_proxy_\w+",
+    r"i2c_del_\w+|_*unregister_client|proc_(register|create|mkdir)\w*|_*proc_create\w*",
+    r"remove_proc_\w+|usb_(submit|kill)_urb|usb_(start_wait_urb|control_msg|bulk_msg)",
+    r"tty_unregister_device|hwrng_unregister|media_device_unregister\w*",
     # net/core/dev.c: registration
-    r"rollback_registered\w*|(un)?register_netdev\w*|dev_close_many|_*unregister_netdevice\w*",
-    # fs/: reference counts and dispatch
-    r"d?put|fast_dput|dget|_*dentry_kill|_*d_(free|drop|instantiate|add|move|rehash|lookup)\w*",
-    r"iput\w*|ihold|igrab|(inc|drop|set|clear)_nlink|mark_buffer_dirty\w*|_*brelse|put_bh|get_bh",
-    r"_*fput\w*|_*fget\w*|_*fdget\w*|filp_close|close_files|put_files_struct|exit_files",
-    r"_*put_(task|cred|pid|page|net|mm)\w*|mmput\w*|_*mmdrop",
-    r"vfs_(read|write|readv|writev|iter_\w+)",
-    r"_*vfs_(read|write)|call_(read|write)_iter|new_sync_(read|write)|do_iter_\w+|do_(read|write)v",
-    r"do_exit|do_group_exit|do_vfs_ioctl|vfs_ioctl|ksys_\w+|do_init_module|load_module",
-    r"_*dev_(hold|put)\w*|netdev_(hold|put)\w*",
+    r"rollback_registered\w*|(un)?register_netdev(ice(_queue|_many\w*)?)?|dev_close_many",
+    # fs/: reference counts
+    r"d?put|fast_dput|dget|iput\w*|ihold|igrab|(inc|drop|set|clear)_nlink|\w+_(drop|inc)_nlink",
+    r"mark_buffer_dirty\w*|_*brelse|put_bh|get_bh",
 )
 
 BY_SUBSYSTEM = {
@@ -245,13 +252,24 @@ def _any_of(*groups: tuple[str, ...]) -> str:
 GENERIC = _any_of(*BY_SUBSYSTEM.values())
 """Matches every generic function."""
 
-BLOCKING = _any_of(REPORTING, ENTRIES, LOCKING, WAITING)
+BLOCKING = _any_of(REPORTING, ENTRIES, CHECKERS, LOCKING, WAITING, HANGING)
 """What only waits on behalf of others: the rest of a blocked stack says what it waits for."""
 
 MACHINERY = _any_of(REPORTING, ENTRIES, CHECKERS, MEMORY, LOCKING)
 """Never blamed, not even where nothing else is left."""
 
-ALLOCATORS = _any_of(REPORTING, CHECKERS, MEMORY, SOCKET_BUFFERS, SOCKET_BUFFER_ALLOCATORS, ENTRIES)
+LOCK_SITES_SKIPPED = _any_of(LOCK_SITES, MEMORY)
+"""Where a lock is taken on a caller's behalf."""
+
+ALLOCATORS = _any_of(
+    REPORTING,
+    CHECKERS,
+    MEMORY,
+    SOCKET_BUFFERS,
+    SOCKET_BUFFER_ALLOCATORS,
+    OBJECT_ALLOCATORS,
+    ENTRIES,
+)
 """What stands between a leak and who allocated: nobody else is innocent of one."""
 
 _DISPATCH = r"(?:do|__do|vfs|do_vfs|ksys|sock|__compat|compat_k|blkdev|____sys|___sys|__sys|kernel)"
@@ -264,7 +282,7 @@ _IOCTL_DISPATCH = (
     r"|\w*blkdev_driver_ioctl"
     r"|compat_(?:SyS|blkdev)_ioctl|\w+_compat_ioctl|tty_(?:compat_)?ioctl)"
 )
-_SYSTEM_CALL = r"(?:__(?:x64|ia32|arm64|s390x?|riscv|powerpc|se)_)?(?:compat_)?(?:sys|SyS|SYSC)_"
+_SYSTEM_CALL = r"(?:__(?:x64|ia32|arm64|s390x?|riscv|powerpc|se|do)_)?(?:compat_)?(?:sys|SyS|SYSC)_"
 
 ANCHORS = (
     # Matched against "function caller". A spinning CPU is caught anywhere, so a stall is named
@@ -275,6 +293,10 @@ ANCHORS = (
         r"^smp_call_function\w* ",
         rf"^(?!{_DISPATCH}_|{_SYSTEM_CALL}|compat_blkdev_ioctl )\w+_ioctl {_IOCTL_DISPATCH}$",
         rf"^(?!{_DISPATCH}_\w*sendmsg |{_SYSTEM_CALL})\w+_sendmsg ",
+        rf"^(?!{_DISPATCH}_\w*msg |inet6?_|{_SYSTEM_CALL})\w+_recvmsg (?:sock_|____sys_)",
+        rf"^(?!{_DISPATCH}_|sk_|inet6?_|{_SYSTEM_CALL})\w+_(?:connect|setsockopt) "
+        r"(?:__sys_|do_sock_|sock_common_)",
+        r"^\w+ task_work_run$",
         rf"^(?!{_FILE_DISPATCH} |sock_|tun_)\w+_(?:read|write)(?:_iter)? {_FILE_DISPATCH}$",
         r"^\w+ (?:do_dentry_open|__fput|vfs_fsync_range|__mmap_region|mmap_region)$",
         r"^\w+ (?:rtnetlink_rcv_msg|nfnetlink_rcv_msg|xfrm_user_rcv_msg)$",
@@ -283,8 +305,9 @@ ANCHORS = (
         rf"^ksys_\w+ (?!{_SYSTEM_CALL})",
         rf"^{_SYSTEM_CALL}\w+ ",
     ),
+    (r"^(?!smpboot_)\w+ (?:kthread|process_one_work)$",),
     (
-        r"^\w+ (?:call_timer_fn|kthread|process_one_work)$",
+        r"^\w+ (?:call_timer_fn|tasklet_action_common)$",
         r"^(?!tick_|watchdog_|perf_)\w+ (?:__hrtimer_run_queues|__run_hrtimer)$",
     ),
     (r"^do_idle ",),
@@ -294,6 +317,7 @@ ALIASES = (
     # (pattern, name in titles, other names…)
     (r"__se_(?:compat_)?sys_(\w+)$", r"\1", r"sys_\1"),
     (r"__(?:x64|ia32|arm64|s390x?|riscv|powerpc)_(?:compat_)?sys_(\w+)$", r"sys_\1"),
+    (r"__do_sys_(\w+)$", r"\1", r"sys_\1"),
     (r"(?:compat_)?ksys_(\w+)$", r"\1"),
     (r"(?:compat_)?SyS_(\w+)$", r"\1"),
     (r"_*synchronize_(?:s?rcu|sched)(?:_\w+)?$", "synchronize_rcu"),
