@@ -15,3 +15,7 @@ class Kernel:
     image: Path
     modules: Path | None
     """The folder lib/modules/<release>, where the kernel has modules."""
+    source: str | None = None
+    """What tree it was built from, in full; None for a packaged kernel."""
+    commit: str | None = None
+    """The tree's git commit id in full, where it has one."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Linux kernels built from a distribution's source package, patched and configured by a target."""
+"""Linux kernels built from source, patched and configured by a target."""
 
 import json
 import shutil
@@ -14,20 +14,26 @@ from pathlib import Path
 
 from harness.errors import ConfigurationError, HarnessError, InfrastructureError
 from harness.files import disk_errors_named, file_hash, make_folder_once
-from harness.kernels.apt import Package, fetch_package
 from harness.kernels.kbuild.architecture import Architecture, architecture
 from harness.kernels.kbuild.config import Option, check_config, config_text, merge, parse_fragment
 from harness.kernels.kbuild.interrupt import interruptible
 from harness.kernels.kbuild.lock import locked
 from harness.kernels.kbuild.make import BuildFailedError, Make, ccached, compiler_identity
+from harness.kernels.kbuild.origin import Origin, find_origin
 from harness.kernels.kbuild.patches import FileChange, apply_patches, parse_patch
 from harness.kernels.kbuild.requirements import require_tools
-from harness.kernels.kbuild.tree import BuildFolder, unpacked_source
+from harness.kernels.kbuild.semantic import (
+    SemanticPatch,
+    apply_semantic_patches,
+    read_semantic_patch,
+    spatch_identity,
+)
+from harness.kernels.kbuild.tree import BuildFolder
 from harness.kernels.kernel import Kernel
-from harness.kernels.packaged import DEBIAN_ARCHITECTURES
 from harness.plan.models import SourceRecipe
 from harness.progress import Say
 
+_SHOWN_FILES = 8
 _FORMAT = 2
 """Goes into every kernel's key; raise it when the same recipe builds another kernel than before."""
 
@@ -37,19 +43,25 @@ def built_kernel(recipe: SourceRecipe, arch: str, folder: Path, cache: Path, say
 
     `folder` has the recipe's config fragment and patches; `arch` is the harness's name. What is
     built is cached by the content of all that it is made of. Raises PackageUnavailableError where
-    no mirror has the source; ConfigurationError for a fragment or patch that cannot be used or
-    options that did not stick; InfrastructureError for missing tools and failed builds, with the
-    build's first error and the log's path.
+    no mirror has the source; ConfigurationError for a source, fragment or patch that cannot be used
+    or options that did not stick; InfrastructureError for missing tools, a source out of reach and
+    failed builds, with the build's first error and the log's path.
     """
     target = architecture(arch)
     fragment = _inside(folder, recipe.config, "config fragment")
     patches = [_inside(folder, name, "patch") for name in recipe.patches]
     changes = [change for patch in patches for change in _changes(patch)]
+    semantic = [
+        read_semantic_patch(_inside(folder, name, "semantic patch"))
+        for name in recipe.semantic_patches
+    ]
     options = merge(_fragment(target.base), _fragment(fragment))
     compiler = recipe.compiler or environ.get("CC") or f"{target.cross_compile}gcc"
-    package = fetch_package(recipe.package, recipe.suite, DEBIAN_ARCHITECTURES[arch], cache, say)
+    spatch = spatch_identity() if semantic else None
+    with interruptible():
+        origin = find_origin(recipe, arch, folder, cache, say)
     order = _Order(
-        package=package,
+        origin=origin,
         arch=target,
         compiler=compiler,
         compiler_identity=compiler_identity(compiler, target),
@@ -57,25 +69,27 @@ def built_kernel(recipe: SourceRecipe, arch: str, folder: Path, cache: Path, say
         fragment=fragment,
         patches=tuple(patches),
         changes=tuple(changes),
+        semantic=tuple(semantic),
+        spatch=spatch,
     )
-    kept = cache / "kernels" / f"{_file_name(package)}-{order.key}"
-    if (kernel := _read(kept)) is not None:
+    kept = cache / "kernels" / f"{origin.name}-{order.key}"
+    if (kernel := _read(kept, order)) is not None:
         return kernel
     require_tools(compiler, target)
-    build = BuildFolder(cache / "builds" / f"{_file_name(package)}-{folder.name}-{order.slot}")
+    build = BuildFolder(cache / "builds" / f"{origin.family}-{folder.name}-{order.slot}")
     with (
         interruptible(),
         disk_errors_named(build.path),
         locked(build.path.with_name(f"{build.path.name}.lock"), order.label, say),
     ):
-        if (kernel := _read(kept)) is not None:
+        if (kernel := _read(kept, order)) is not None:
             return kernel
         # damaged, or of builds that were killed: nobody else writes here while the lock is held
         leftovers = [kept, *kept.parent.glob(f".{kept.name}.*"), *build.path.glob("patched-*")]
         for leftover in leftovers:
             shutil.rmtree(leftover, ignore_errors=True)
         _build(order, build, cache, kept, say)
-    kernel = _read(kept)
+    kernel = _read(kept, order)
     if kernel is None:
         raise InfrastructureError(f"{kept} was written, but cannot be read back: is the disk full?")
     return kernel
@@ -85,7 +99,7 @@ def built_kernel(recipe: SourceRecipe, arch: str, folder: Path, cache: Path, say
 class _Order:
     """All that decides what comes out of a build, and what people call it."""
 
-    package: Package
+    origin: Origin
     arch: Architecture
     compiler: str
     compiler_identity: str
@@ -93,24 +107,36 @@ class _Order:
     fragment: Path
     patches: tuple[Path, ...]
     changes: tuple[FileChange, ...]
+    semantic: tuple[SemanticPatch, ...]
+    spatch: str | None
 
     @property
     def label(self) -> str:
-        """For people: the package and what the target adds to it."""
-        added = ", ".join(path.name for path in (self.fragment, *self.patches))
-        return f"{self.package.identity} ({added})"
+        """For people: the source and what the target adds to it."""
+        added = (self.fragment, *self.patches, *(patch.file for patch in self.semantic))
+        return f"{self.origin.label} ({', '.join(path.name for path in added)})"
+
+    @property
+    def changed_names(self) -> list[str]:
+        """Files of the tree that the target's patches are for."""
+        names = [change.path for change in self.changes]
+        return [*names, *(name for patch in self.semantic for name in patch.names)]
 
     @cached_property
     def ingredients(self) -> dict[str, object]:
         """The content that the key is the hash of."""
-        return {
+        ingredients: dict[str, object] = {
             "format": _FORMAT,
-            "source": self.package.sha256,
+            "source": self.origin.digest,
             "arch": self.arch.kbuild,
             "compiler": [self.compiler, self.compiler_identity],
             "options": {option.symbol: option.value for option in self.options.values()},
             "patches": [file_hash(patch) for patch in self.patches],
         }
+        if self.semantic:
+            hashes = [file_hash(patch.file) for patch in self.semantic]
+            ingredients |= {"spatch": self.spatch, "semantic_patches": hashes}
+        return ingredients
 
     @cached_property
     def key(self) -> str:
@@ -122,18 +148,21 @@ class _Order:
         """Names the folder that the kernel is built in: shared by what differs only in patches and
         options, of which make rebuilds no more than it must."""
         return _digest(
-            [_FORMAT, self.package.sha256, self.arch.kbuild, self.compiler, self.fragment.name]
+            [_FORMAT, self.origin.lineage, self.arch.kbuild, self.compiler, self.fragment.name]
         )
 
 
 def _build(order: _Order, build: BuildFolder, cache: Path, kept: Path, say: Say) -> None:
     began = time.monotonic()
-    pristine = unpacked_source(order.package, cache, say)
+    pristine = order.origin.tree(say)
     build.path.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="patched-", dir=build.path) as scratch:
         patched = apply_patches(pristine, order.patches, Path(scratch))
+        patched = apply_semantic_patches(pristine, patched, order.semantic, cache, say)
         if changed := build.set_source(pristine, patched):
-            say(f"changed in the source: {', '.join(changed)}")
+            shown = ", ".join(changed[:_SHOWN_FILES])
+            more = len(changed) - _SHOWN_FILES
+            say(f"changed in the source: {shown}" + (f" and {more} more" if more > 0 else ""))
     make = Make(build, order.arch, ccached(order.compiler), cache)
     _configure(order, build, make, say)
     try:
@@ -162,11 +191,9 @@ def _configure(order: _Order, build: BuildFolder, make: Make, say: Say) -> None:
 
 def _explained(order: _Order, error: BuildFailedError) -> HarnessError:
     """A failure in a file that a patch touches is the patch's."""
-    for change in order.changes:
-        if f"{change.path}:" in error.excerpt:
-            return ConfigurationError(
-                f"{error}\n  ({change.path} is changed by the target's patch)"
-            )
+    for name in order.changed_names:
+        if f"{name}:" in error.excerpt:
+            return ConfigurationError(f"{error}\n  ({name} is changed by the target's patch)")
     return error
 
 
@@ -192,7 +219,8 @@ def _publish(order: _Order, build: BuildFolder, into: Path, seconds: float) -> N
         "label": order.label,
         "release": release,
         "identity": file_hash(into / "image"),
-        "package": order.package.identity,
+        "origin": order.origin.source,
+        "commit": order.origin.commit,
         "patch_files": [patch.name for patch in order.patches],
         "seconds": round(seconds, 1),
     }
@@ -208,8 +236,11 @@ def _copy_durably(made: Path, copy: Path) -> None:
         fsync(file.fileno())
 
 
-def _read(kept: Path) -> Kernel | None:
-    """A kernel in the cache; None where it is not there, or not what was put there."""
+def _read(kept: Path, order: _Order) -> Kernel | None:
+    """A kernel in the cache; None where it is not there, or not what was put there.
+
+    Called what it is called now: the same tree may have come from elsewhere when it was built.
+    """
     try:
         record = json.loads((kept / "recipe.json").read_bytes())
         image = kept / "image"
@@ -218,11 +249,13 @@ def _read(kept: Path) -> Kernel | None:
     except (OSError, ValueError, KeyError):
         return None
     return Kernel(
-        label=record["label"],
+        label=order.label,
         release=record["release"],
         identity=record["identity"],
         image=image,
         modules=kept / "lib/modules" / record["release"],
+        source=order.origin.source,
+        commit=order.origin.commit,
     )
 
 
@@ -250,8 +283,3 @@ def _content(path: Path) -> bytes | None:
 
 def _digest(content: Sequence[object] | Mapping[str, object]) -> str:
     return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _file_name(package: Package) -> str:
-    # an epoch's colon would end a name in PATH-like lists
-    return f"{package.name}-{package.version.replace(':', '%3a')}"

@@ -48,7 +48,7 @@ def list_targets(project: Path) -> list[Listed]:
 def _described(recipe: KernelRecipe) -> str:
     if recipe.package is not None:
         return f"{recipe.package} ({recipe.suite})"
-    return f"{recipe.source.package} from source" if recipe.source else "nothing"
+    return f"{recipe.source.origin} from source" if recipe.source else "nothing"
 
 
 def _why_not(guest: GuestModel | None) -> str | None:

@@ -111,14 +111,58 @@ class GuestModel(Model):
     userland: GuestUserlandModel
 
 
-class SourceRecipe(Model):
-    """A kernel built from a distribution's source package."""
+_SOURCE_KINDS = ("package", "directory", "git", "tarball")
+_SOURCE_COMPANIONS = {"suite": "package", "ref": "git", "sha256": "tarball"}
+_REF = re.compile(r"[^-\s:][^\s:]*")
 
-    package: str
-    suite: str
+
+class SourceRecipe(Model):
+    """A kernel built from source: where the tree is, and what the target does to it."""
+
+    package: str | None = Field(default=None, min_length=1)
+    suite: str | None = Field(default=None, min_length=1)
+    directory: str | None = Field(default=None, min_length=1)
+    """Relative to the target's folder, as `git` and `tarball` are where they are paths."""
+    git: str | None = Field(default=None, min_length=1)
+    ref: str | None = None
+    tarball: str | None = Field(default=None, min_length=1)
+    sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
     config: str
     patches: list[str] = []
+    semantic_patches: list[str] = []
     compiler: str | None = None
+
+    @property
+    def origin(self) -> str:
+        """Where the tree comes from, for people."""
+        if self.git is not None:
+            return f"{self.git}@{self.ref}"
+        return str(self.package or self.directory or self.tarball)
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> "SourceRecipe":
+        given = [key for key in _SOURCE_KINDS if getattr(self, key) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                "the source must be one of `package` with `suite`, `directory`, `git` with `ref`, "
+                f"`tarball` with `sha256`; found {' and '.join(given) or 'none of them'}"
+            )
+        for key, owner in _SOURCE_COMPANIONS.items():
+            there = getattr(self, key) is not None
+            if there and owner not in given:
+                raise ValueError(f"`{key}` goes with `{owner}`, and the source is a `{given[0]}`")
+            if not there and owner in given and (key != "sha256" or is_url(str(self.tarball))):
+                raise ValueError(f"`{owner}` needs `{key}` beside it")
+        if self.ref is not None and not _REF.fullmatch(self.ref):
+            raise ValueError(f"`ref` must be a tag, a branch or a commit id; found {self.ref!r}")
+        if self.git is not None and self.git.startswith("-"):
+            raise ValueError(f"`git` must be a URL or a folder; found {self.git!r}")
+        return self
+
+
+def is_url(text: str) -> bool:
+    """Whether a tarball or git repository is named by a URL (git's `host:path` too)."""
+    return re.match(r"[a-z][a-z0-9+]+://|[^/\s]+:", text, re.IGNORECASE) is not None
 
 
 class KernelRecipe(Model):

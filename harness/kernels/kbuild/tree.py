@@ -1,22 +1,19 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Source trees: unpacked once, and per build a hard-linked copy in which only patched files differ.
+"""Build folders: a hard-linked copy of a source tree in which only patched files differ.
 
-A file's time changes only when its content does, so make rebuilds what a changed patch touches and
-nothing else.
+A file's time changes only when its content does, so make rebuilds what a changed patch, or another
+state of the same source, touches and nothing else.
 """
 
 import json
 import os
 import shutil
-import subprocess
-import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.errors import ConfigurationError, InfrastructureError
 from harness.files import write_atomically
-from harness.kernels.apt import Package, unpack
-from harness.kernels.kbuild.lock import locked
+from harness.kernels.kbuild.command import run
 from harness.kernels.kbuild.patches import PatchedFiles
 from harness.progress import Say
 
@@ -51,6 +48,10 @@ class BuildFolder:
         return self.path / "changed-files.json"
 
     @property
+    def _origin(self) -> Path:
+        return self.path / "origin.json"
+
+    @property
     def _running(self) -> Path:
         return self.path / "make-is-running"
 
@@ -59,13 +60,20 @@ class BuildFolder:
 
         Safe to be killed at any point: the next call finishes it. Raises InfrastructureError.
         """
+        changed: list[str] = []
         if not self.source.is_dir():
             self._changed.unlink(missing_ok=True)
+            self._write_origin(pristine.name)
             _link_tree(pristine, self.source)
+        elif self._read_origin() != pristine.name:
+            self._write_origin(None)
+            changed = _sync_tree(pristine, self.source, self.objects, patched.names)
+            self._write_changed(self._read_changed() & patched.names)
+            self._write_origin(pristine.name)
         before = self._read_changed()
         # first the names, then the files: a half-done change is known as one
         self._write_changed(before | patched.names)
-        changed = [
+        changed += [
             name
             for name in sorted(before | patched.names)
             if _put(
@@ -92,6 +100,19 @@ class BuildFolder:
         """Notes that make has left nothing half written."""
         self._running.unlink(missing_ok=True)
 
+    def _read_origin(self) -> str | None:
+        """The pristine tree that the source is of; None where that is not known."""
+        try:
+            return str(json.loads(self._origin.read_bytes())["tree"])
+        except (FileNotFoundError, ValueError, KeyError):
+            return None
+
+    def _write_origin(self, name: str | None) -> None:
+        if name is None:
+            self._origin.unlink(missing_ok=True)
+        else:
+            write_atomically(self._origin, json.dumps({"tree": name}).encode())
+
     def _read_changed(self) -> frozenset[str]:
         try:
             return frozenset(json.loads(self._changed.read_bytes()))
@@ -102,47 +123,43 @@ class BuildFolder:
         write_atomically(self._changed, json.dumps(sorted(names)).encode())
 
 
-def unpacked_source(package: Package, cache: Path, say: Say) -> Path:
-    """The tree in a linux-source package, unpacked into the cache once.
-
-    Raises ConfigurationError where the package holds none, InfrastructureError.
-    """
-    tree = cache / "sources" / f"{package.name}-{package.sha256[:16]}"
-    if tree.is_dir():
-        return tree
-    with locked(tree.with_name(f"{tree.name}.lock"), f"the source {package.identity}", say):
-        if tree.is_dir():
-            return tree
-        say(f"unpacking {package.identity} (1 to 2 GB)")
-        began = time.monotonic()
-        unfinished = tree.with_name(f".{tree.name}")
-        _remove_tree(unfinished)
-        unfinished.mkdir(parents=True)
-        files = unfinished / ".package"
-        unpack(package, files)
-        tarballs = sorted((files / "usr/src").glob("linux-source-*.tar*"))
-        if len(tarballs) != 1:
-            raise ConfigurationError(
-                f"the package {package.identity} should hold one usr/src/linux-source-*.tar.*, "
-                f"and holds {len(tarballs)}: name a package such as linux-source-6.1"
-            )
-        _run(["tar", "-xf", str(tarballs[0]), "--strip-components=1", "-C", str(unfinished)])
-        _remove_tree(files)
-        if not (unfinished / "Makefile").is_file():
-            raise ConfigurationError(f"{tarballs[0].name} of {package.identity} has no Makefile")
-        # a crash must not leave a tree whose name is on the disk and whose files are not
-        _run(["sync", "-f", str(unfinished)])
-        unfinished.rename(tree)
-        say(f"unpacked {package.identity} in {time.monotonic() - began:.0f} s")
-    return tree
+def remove_tree(folder: Path) -> None:
+    """Removes a folder with all that is in it, if it is there."""
+    if folder.exists():
+        shutil.rmtree(folder)
 
 
 def _link_tree(pristine: Path, into: Path) -> None:
     unfinished = into.with_name(f".{into.name}")
-    _remove_tree(unfinished)
+    remove_tree(unfinished)
     into.parent.mkdir(parents=True, exist_ok=True)
-    _run(["cp", "-al", str(pristine), str(unfinished)])
+    run(["cp", "-al", str(pristine), str(unfinished)])
     unfinished.rename(into)
+
+
+def _sync_tree(pristine: Path, source: Path, objects: Path, patched: frozenset[str]) -> list[str]:
+    """Makes the source another pristine tree, but for the patched files; what that changed."""
+    wanted = _files(pristine, None)
+    stale = _files(source, objects) - wanted - patched
+    for name in stale:
+        (source / name).unlink()
+        with suppress(OSError):
+            os.removedirs((source / name).parent)  # those that are empty now
+    # a patched file is put by its own content, so that it is not made anew twice
+    changed = [n for n in sorted(wanted - patched) if _put(pristine / n, source / n)]
+    return sorted([*stale, *changed])
+
+
+def _files(tree: Path, without: Path | None) -> set[str]:
+    """Paths below the tree of all files and links in it, but for one folder."""
+    found: set[str] = set()
+    for folder, folders, names in os.walk(tree):
+        parent = Path(folder)
+        linked = [name for name in folders if (parent / name).is_symlink()]
+        folders[:] = [name for name in folders if without is None or parent / name != without]
+        below = "" if parent == tree else f"{parent.relative_to(tree)}/"
+        found.update(f"{below}{name}" for name in (*names, *linked))
+    return found
 
 
 def _put(wanted: Path, at: Path) -> bool:
@@ -150,20 +167,34 @@ def _put(wanted: Path, at: Path) -> bool:
 
     Never writes through a hard link, and never brings back an old time: make goes by times.
     """
+    if wanted.is_symlink():
+        return _put_link(wanted.readlink(), at)
     if not wanted.exists():
         present = at.exists()
         at.unlink(missing_ok=True)
         return present
     mode = wanted.stat().st_mode & 0o777
-    same_mode = at.is_file() and at.stat().st_mode & 0o777 == mode
-    if same_mode and at.read_bytes() == wanted.read_bytes():
-        return False
+    if at.is_file() and not at.is_symlink() and at.stat().st_mode & 0o777 == mode:
+        if at.samefile(wanted):
+            return False
+        same_size = at.stat().st_size == wanted.stat().st_size
+        if same_size and at.read_bytes() == wanted.read_bytes():
+            return False
     at.parent.mkdir(parents=True, exist_ok=True)
     unfinished = at.with_name(f".{at.name}.harness")
     unfinished.unlink(missing_ok=True)
     shutil.copyfile(wanted, unfinished)
     unfinished.chmod(mode)
     unfinished.rename(at)
+    return True
+
+
+def _put_link(target: Path, at: Path) -> bool:
+    if at.is_symlink() and at.readlink() == target:
+        return False
+    at.parent.mkdir(parents=True, exist_ok=True)
+    at.unlink(missing_ok=True)
+    at.symlink_to(target)
     return True
 
 
@@ -176,18 +207,3 @@ def _remove_newer(folder: Path, since: float) -> int:
                 path.unlink()
                 removed += 1
     return removed
-
-
-def _remove_tree(folder: Path) -> None:
-    if folder.exists():
-        shutil.rmtree(folder)
-
-
-def _run(argv: list[str]) -> None:
-    try:
-        done = subprocess.run(argv, capture_output=True, text=True, errors="replace", check=False)
-    except FileNotFoundError as error:
-        raise InfrastructureError(f"{argv[0]} is not installed") from error
-    if done.returncode != 0:
-        said = done.stderr.strip().splitlines()
-        raise InfrastructureError(f"`{' '.join(argv[:3])} …` failed: {'; '.join(said[:3])}")
