@@ -88,6 +88,14 @@ async def keep_after_shutdown(monitor: QMPClient) -> None:
         raise DumpError(f"QEMU would not stay for a memory dump: {error}") from error
 
 
+async def shut_down(monitor: QMPClient) -> str:
+    """Returns when the guest has shut down or reset itself; what QEMU says of it."""
+    with monitor.listener("SHUTDOWN") as events:
+        event = await events.get()
+    data = event.get("data")
+    return str(data.get("reason")) if isinstance(data, dict) else "unknown"
+
+
 async def _memory_size(monitor: QMPClient) -> int:
     answer = await monitor.execute("query-memory-size-summary")
     return int(answer["base-memory"]) if isinstance(answer, dict) else 0

@@ -17,7 +17,7 @@ from harness.errors import GuestError
 from harness.failpoints.external import ArmedFailpoints, FailpointRecord
 from harness.files import disk_errors_named
 from harness.hangs import HangKind
-from harness.qemu.dump import keep_after_shutdown
+from harness.qemu.dump import keep_after_shutdown, shut_down
 from harness.qemu.guest import GuestFiles, RunningGuest, started_guest
 from harness.qemu.process import qemu_version
 from harness.systems.registry import SYSTEMS
@@ -213,6 +213,13 @@ class _Watch:
             self.fail(f"reading the workload's output: {error!r}")
         self.ended.set()
 
+    async def follow_shutdown(self) -> None:
+        """Ends the trial when a guest that stays for its memory dump has shut itself down."""
+        why = await shut_down(self.guest.monitor)
+        if self.seen.lost is None:
+            self.seen.lost = f"the guest shut itself down ({why}) during the trial"
+        self.ended.set()
+
     def check_time(self) -> None:
         now = time.monotonic()
         # a harness that was stopped or starved itself has not listened: that is no silence
@@ -331,6 +338,7 @@ async def _watch_until_end(watch: _Watch, failpoints: ArmedFailpoints, command: 
     workload = asyncio.create_task(watch.follow_workload(command))
     exited = asyncio.create_task(guest.process.wait())
     ended = asyncio.create_task(watch.ended.wait())
+    down = asyncio.create_task(watch.follow_shutdown())
     try:
         while not (exited.done() or ended.done()):
             await asyncio.wait(
@@ -339,15 +347,15 @@ async def _watch_until_end(watch: _Watch, failpoints: ArmedFailpoints, command: 
             failpoints.drain()
             watch.check_time()
         failpoints.disarm()
-        if watch.seen.lost is not None or exited.done():
+        if exited.done() or (watch.seen.lost is not None and not down.done()):
             await _let_console_end(watch, exited)
         if watch.seen.silent_seconds is not None:
             await _record_hang(watch)
         await guest.console.settled(_DRAIN_SECONDS)
     finally:
-        for task in (workload, exited, ended):
+        for task in (workload, exited, ended, down):
             task.cancel()
-        await asyncio.gather(workload, exited, ended, return_exceptions=True)
+        await asyncio.gather(workload, exited, ended, down, return_exceptions=True)
     watch.close_console()
 
 
