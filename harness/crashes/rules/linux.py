@@ -110,7 +110,7 @@ PANICS = (
     Rule(
         "panic", Kind.PANIC, "Kernel panic",
         # kernel/panic.c: panic()
-        r"Kernel panic - not syncing: ?(?P<text>.*[\w.])?",
+        r"Kernel panic - not syncing: ?(?P<text>.*\w\.?(?!\.))?",
         (
             # Alone it has lost the report that it ends.
             Form("kernel panic: {text}", near=1, corrupted=True,

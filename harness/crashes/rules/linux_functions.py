@@ -45,7 +45,7 @@ ENTRIES = (
     r"irqentry_\w+|paranoid_(entry|exit)|call_on_\w*stack|call_with_stack|do_interrupt_handler",
     r"do_irq",
     r"__static_call_\w+|__SC[TK]__\w+|srso_\w+|retbleed_\w+|entry_ibpb|clear_bhb_loop",
-    r"bpf_prog_[0-9a-f]{16}(_\w+)?|bpf_dispatcher_\w+|_*bpf_prog_run\w*",
+    r"bpf_dispatcher_\w+|_*bpf_prog_run\w*",
     r"ret_from_\w+|ret_(fast|slow)_syscall|work_pending|vector_\w+|interrupt_return\w*",
     r"program_check_\w+|(data|instruction)_access_\w+|hardware_interrupt_common\w*|do_hash_fault",
     r"do_trap_\w+|_*do_pgm_check|pgm_check_\w+|do_protection_exception|do_dat_exception",
@@ -103,7 +103,7 @@ MEMORY = (
     r"get_free_pages",
     r"get_page_from_freelist|prep_(new|compound)_\w+|post_alloc_hook|warn_alloc\w*",
     r"_*get_free_pages",
-    r"_*folio_alloc\w*|vma_alloc_\w+|_*vm(alloc|ap|unmap|free)\w*|_*vz?alloc\w*|_*vunmap\w*",
+    r"_*folio_alloc\w*|vma_alloc_\w+|_*vm(alloc|unmap|free)\w*|vmap|_*vz?alloc\w*|_*vunmap\w*",
     r"vfree\w*",
     r"alloc_vmap_area|__get_vm_area\w*|_*(alloc|free)_percpu\w*|page_frag_\w+",
     r"_*page_pool_alloc\w*|devm_k\w+|_*devm_(add_action|alloc)\w*|alloc_dr",
@@ -128,7 +128,7 @@ MEMORY = (
     r"_*(cmp)?xchg\w*|_*(read|write)_once_\w*|_*(read|write)[bwlq](_relaxed)?|csum_\w+|crc\w+",
     r"_*copy_overflow|nla_(memcpy|str\w+)",
     r"native_(write_msr|read_msr|save_fl|restore_fl|irq_\w+|halt|safe_halt)",
-    r"ip_compute_csum|aes(ti)?_\w+|cipher_\w+|(xts|ecb|cbc|ctr|drbg|rng)_\w+",
+    r"ip_compute_csum|aes(ti)?_\w+|cipher_\w+|(xts|ecb|cbc|ctr|drbg)_\w+|rng_setkey",
     r"crypto_(cipher|ecb|cbc|xts|lskcipher|skcipher|rng)_\w+",
 )
 
@@ -153,8 +153,8 @@ OBJECT_ALLOCATORS = (
 
 LOCK_SITES = (
     # places of locks that are their callers': allocators, copies from and to user space, flushes
-    r"v?printk\w*|console_(un)?lock\w*|_raw_\w+|lock_acquire|_*might_(fault|alloc|sleep)\w*",
-    r"refcount_dec_and_\w+|(?!btrfs)[a-z]\w*_write_lock|down_(trylock|read|write)\w*|cpus_read_lock",
+    r"v?printk\w*|console_(un)?lock\w*|_*raw_\w+|lock_acquire|_*might_(fault|alloc|sleep)\w*",
+    r"refcount_dec_and_\w+|[a-z]\w*_(read|write)_lock(_\w+)?|down_(trylock|read|write)\w*|cpus_read_lock",
     r"__flush_work|kobject_uevent_env|_*local_bh_\w+|usermodehelper_\w+lock",
 )
 
@@ -317,6 +317,7 @@ ALIASES = (
     # (pattern, name in titles, other names…)
     (r"__se_(?:compat_)?sys_(\w+)$", r"\1", r"sys_\1"),
     (r"__(?:x64|ia32|arm64|s390x?|riscv|powerpc)_(?:compat_)?sys_(\w+)$", r"sys_\1"),
+    (r"bpf_prog_[0-9a-f]{16}\w*$", "bpf_prog_ADDR"),
     (r"__do_sys_(\w+)$", r"\1", r"sys_\1"),
     (r"(?:compat_)?ksys_(\w+)$", r"\1"),
     (r"(?:compat_)?SyS_(\w+)$", r"\1"),
