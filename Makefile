@@ -9,6 +9,8 @@ PY := .venv/bin
 help:
 	@echo "make repro [TARGET=$(TARGET)] [ARCH=x86_64] [TRIALS=20] [ARGS=--json]"
 	@echo "                 reproduce a race: buggy kernel, then fixed kernel, verdict with numbers"
+	@echo "                 [SOURCE=TREE] [SOURCE_BUGGY=TREE] [SOURCE_FIXED=TREE]: kernels built from"
+	@echo "                 your own tree (DIR, DIR@REF, GIT-URL@REF or DIR@REF_BUGGY..REF_FIXED)"
 	@echo "make test        linter, types, unit tests, and tests that boot real kernels"
 	@echo "make test-unit   the tests that need no QEMU"
 	@echo "make test-full   all of them, the slow ones too"
@@ -23,7 +25,9 @@ setup-all:
 	@scripts/setup --all
 
 repro: setup
-	$(PY)/harness repro $(TARGET) $(if $(ARCH),--arch $(ARCH)) $(if $(TRIALS),--trials $(TRIALS)) $(ARGS)
+	$(PY)/harness repro $(TARGET) $(if $(ARCH),--arch $(ARCH)) $(if $(TRIALS),--trials $(TRIALS)) \
+	    $(if $(SOURCE),--source '$(SOURCE)') $(if $(SOURCE_BUGGY),--source-buggy '$(SOURCE_BUGGY)') \
+	    $(if $(SOURCE_FIXED),--source-fixed '$(SOURCE_FIXED)') $(ARGS)
 
 lint: setup
 	$(PY)/ruff check .

@@ -21,6 +21,7 @@ from harness.console.text import printable_text
 from harness.crashes.commands import crashes
 from harness.doctor import examine_host
 from harness.errors import ExitCode, HarnessError, UsageError
+from harness.kernels.override import parse_sources
 from harness.paths import cache_folder, project_folder, results_folder
 from harness.places.show import render
 from harness.plan.listing import list_targets
@@ -60,6 +61,13 @@ cli.add_command(symbolize)
 @click.option("--confidence", type=click.FloatRange(0.5, 1, max_open=True), help="Asked for.")
 @click.option("--seed", type=int, help="Seed of the whole campaign (default: a random one).")
 @click.option("--arms", default="", help="Arms beside buggy and fixed: names with commas, or all.")
+@click.option(
+    "--source", metavar="TREE",
+    help="Build the target's kernels from this tree, with the target's patches: DIR, DIR@REF or "
+    "GIT-URL@REF. With @REF_BUGGY..REF_FIXED: each arm from a tree of its own, not patched.",
+)  # fmt: skip
+@click.option("--source-buggy", metavar="TREE", help="The tree of the buggy arm, not patched.")
+@click.option("--source-fixed", metavar="TREE", help="The tree of the fixed arm, not patched.")
 @click.option("--no-failpoints", is_flag=True, help="Run buggy and fixed without failpoints.")
 @click.option("--cold-boot", is_flag=True, help="Boot for every trial; restore no snapshot.")
 @click.option("--dump-memory", is_flag=True, help="Keep the memory of guests that crash or hang.")
@@ -77,6 +85,9 @@ def repro(
     confidence: float | None,
     seed: int | None,
     arms: str,
+    source: str | None,
+    source_buggy: str | None,
+    source_fixed: str | None,
     no_failpoints: bool,
     cold_boot: bool,
     dump_memory: bool,
@@ -88,7 +99,10 @@ def repro(
     project, cache = project_folder(), cache_folder()
     results = results or results_folder()
     console = Console(stderr=True)
+    trees = parse_sources(source, source_buggy, source_fixed)
     if resume is not None:
+        if trees is not None:
+            raise UsageError("--resume goes on with the source that the campaign began with")
         folder = find_campaign(results, resume or None, target)
         watcher = TerminalWatcher(console, before=folder.records())
         with watcher:
@@ -102,6 +116,7 @@ def repro(
             cache=cache,
             failpoints=not no_failpoints,
             arms=tuple(name for name in arms.split(",") if name),
+            source=trees,
         )
         options = Options(trials, confidence, seed, cold_boot, dump_memory)
         watcher = TerminalWatcher(console)

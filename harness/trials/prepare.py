@@ -13,6 +13,7 @@ from harness.failpoints.external import (
 )
 from harness.kernels.acquire import acquire_kernel
 from harness.kernels.kernel import Kernel
+from harness.kernels.override import SourceOverride, kernel_recipes
 from harness.kernels.symbols import kernel_symbols, kernel_text, symbols_file
 from harness.kernels.toolchain import WORKLOAD_BASE, compile_static
 from harness.places.resolve import ResolvedPlace
@@ -40,6 +41,8 @@ class Request:
     failpoints: bool = True
     arms: tuple[str, ...] = ()
     """Arms to run beside buggy and fixed; empty: the target's default ones."""
+    source: SourceOverride | None = None
+    """Trees to build in place of the target's own."""
 
 
 def chosen_arms(request: Request) -> list[ArmModel]:
@@ -52,8 +55,7 @@ def chosen_arms(request: Request) -> list[ArmModel]:
             if name not in by_name:
                 raise UsageError(
                     f"the target {request.target.name} has no arm {name!r} on "
-                    f"{request.guest.name}; there are: "
-                    + ", ".join(by_name)
+                    f"{request.guest.name}; there are: " + ", ".join(by_name)
                 )
         wanted = set(request.arms)
         if not wanted and request.failpoints:
@@ -72,6 +74,7 @@ async def prepare_arms(request: Request, say: Say) -> list[PreparedArm]:
             f"the target {request.target.name} does not run on {request.guest.name}; it runs on: "
             + ", ".join(model.guests)
         )
+    kernel_recipes(request.target, request.guest.name, request.source)  # before anything slow
     arms = chosen_arms(request)
     if not request.failpoints:
         arms = [arm.model_copy(update={"use": []}) for arm in arms]
@@ -122,7 +125,7 @@ def _ready_kernel(
     request: Request, name: str, machine: Machine, workload: Path, say: Say
 ) -> ReadyKernel:
     guest, model = request.guest, request.target.model
-    recipe = model.kernels[name][guest.name]
+    recipe = kernel_recipes(request.target, guest.name, request.source)[name]
     kernel = acquire_kernel(recipe, guest.model.arch, request.target.folder, request.cache, say)
     image = SYSTEMS[guest.model.system].build_image(
         guest.model,

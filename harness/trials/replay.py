@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError
+from harness.kernels.override import SourceOverride
 from harness.plan.load import load_guest, load_target
 from harness.trials.campaign import Snapshots
 from harness.trials.events import Watcher
@@ -51,6 +52,7 @@ async def replay_trial(trial: Path, project: Path, cache: Path, watcher: Watcher
         cache=cache,
         failpoints=plan["with_failpoints"],
         arms=(before["arm"],),
+        source=SourceOverride.from_json(plan.get("source")),
     )
     arm = next(arm for arm in await prepare_arms(request, watcher.say) if arm.name == before["arm"])
     if arm.kernel.identity != plan["arms"][arm.name]["kernel_identity"]:

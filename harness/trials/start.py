@@ -13,6 +13,7 @@ from typing import Any
 import harness
 from harness.errors import ConfigurationError
 from harness.failpoints.external import places_as_json
+from harness.kernels.override import SourceOverride, kernel_recipes, pinned
 from harness.plan.load import Target, load_guest, load_target
 from harness.qemu.process import qemu_version
 from harness.stats.sequential import StopRule
@@ -40,6 +41,9 @@ async def start_campaign(
     request: Request, options: Options, results: Path, watcher: Watcher
 ) -> CampaignFolder:
     """Prepares and runs a new campaign; its folder has the summary. Raises HarnessError."""
+    if request.source is not None:
+        kernel_recipes(request.target, request.guest.name, request.source)  # before a long fetch
+        request = replace(request, source=pinned(request.source, request.cache, watcher.say))
     budget = request.target.model.budget
     plan: dict[str, Any] = {
         "target": request.target.name,
@@ -51,6 +55,7 @@ async def start_campaign(
         "every_trial": options.trials is not None,
         "with_failpoints": request.failpoints,
         "chosen_arms": list(request.arms),
+        "source": request.source.as_json() if request.source else None,
         "snapshots": request.guest.model.boot.snapshot and not options.cold_boot,
         "dump_memory": options.dump_memory,
         "inputs": _inputs_hash(request),
@@ -81,6 +86,7 @@ async def resume_campaign(
         cache=cache,
         failpoints=plan["with_failpoints"],
         arms=tuple(plan["chosen_arms"]),
+        source=SourceOverride.from_json(plan.get("source")),
     )
     if _inputs_hash(request) != plan["inputs"]:
         raise ConfigurationError(
@@ -143,6 +149,8 @@ def _arm_plan(arm: PreparedArm) -> dict[str, Any]:
     return {
         "kernel": arm.kernel.label,
         "kernel_identity": arm.kernel.identity,
+        "kernel_source": arm.kernel.source,
+        "kernel_commit": arm.kernel.commit,
         "expect": arm.expect,
         "workload_args": arm.workload_args,
         "rules": [rule.name for rule in arm.failpoints.plan.rules] if arm.failpoints else [],
