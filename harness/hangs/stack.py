@@ -11,9 +11,10 @@ chain of frames is the rule (arm64, ppc64le) only the chain is shown.
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from harness.hangs.evidence import StackFrame
-from harness.places.disassemble import Flow, disassemble, ppc64le_local_entry
+from harness.places.disassemble import Flow, Instruction, disassemble, ppc64le_local_entry
 from harness.places.symbols import Symbol, SymbolTable
 from harness.qemu.gdb import Architecture, Registers
 
@@ -28,7 +29,7 @@ _TRAMPOLINES = ("__x86_indirect", "__SCT__", "__fentry__")
 _MOST_STACKS = 3
 _TRUSTED_CHAIN = 3
 """So many return addresses in a row are no chance: the kernel keeps frame pointers."""
-_STRAIGHT, _TAIL, _INDIRECT, _UNEXPLAINED, _SKIPPED = 3, 1, -2, -8, -1
+_STRAIGHT, _TAIL, _INDIRECT, _UNEXPLAINED, _EXPECTED = 3, 1, -4, -8, 12
 _MOST_CODE = 4096
 _X86_CALLS = (5, 2, 3, 6, 7, 4)
 """Lengths of call instructions: direct; indirect through a register and through memory."""
@@ -62,48 +63,101 @@ def is_kernel_address(arch: Architecture, address: int) -> bool:
 
 @dataclass(frozen=True)
 class _Candidate:
-    """A possible frame: its function's start, the call that it returns from, where it was found."""
+    """A possible frame: its function's start, the call that it returns from, where it was found.
+
+    `caller_at` is where its own return address should be, by what its function has pushed so far.
+    """
 
     function: int | None
     call: _Call
     at: int
     address: int
+    caller_at: int | None = None
 
 
 def linked_frames(candidates: Sequence[_Candidate]) -> set[int]:
     """The indices of the candidates that calls tie together, from the first one to the last.
 
     The first candidate is where the vCPU is, the last one the outermost frame, above which a
-    stack holds nothing. Of all ways from one to the other the best one is taken: a link where the
-    outer frame's call goes straight to the inner frame's function counts for it, one over an
-    indirect call against it, one that no call explains more so, and every candidate passed over
-    a little. What is left over from earlier calls is tied to itself, but to the rest only by links
-    that cost more than it gains. A frame is linked if it is on that way and a straight call, or
-    one with a tail call behind it, leads from or to it.
+    stack holds nothing. Of all ways from one to the other the best one is taken. What counts most
+    for a link is that the outer frame is where the inner function, by its pushes, has its return
+    address; then that the outer frame's call goes straight to the inner function. An indirect
+    call counts against a link, and more so if no call explains it. What is left over from earlier
+    calls is tied to itself, but to the rest only by links that cost more than it gains; the same
+    function a second time is taken as left over too (since 5.13 Linux moves each system call's
+    stack a little, so that whole chains lie there several times), which leaves recursion in doubt.
+    A frame is linked if it is on that way and a link that counts for it leads from or to it.
     """
     best, inner = [0], [0]
     for outer in range(1, len(candidates)):
-        scores = [
-            best[i] + _link(candidates[i], candidates[outer]) + _SKIPPED * (outer - i - 1)
-            for i in range(outer)
-        ]
+        scores = [best[i] + _link(candidates[i], candidates[outer]) for i in range(outer)]
         best.append(max(scores))
         inner.append(scores.index(best[-1]))
+    way = [len(candidates) - 1]
+    while way[-1] > 0:
+        way.append(inner[way[-1]])
+    way = _without_loops(way[::-1], candidates)
     linked: set[int] = set()
-    at = len(candidates) - 1
-    while at > 0:
-        if _link(candidates[inner[at]], candidates[at]) > 0:
-            linked |= {at, inner[at]}
-        at = inner[at]
+    for below, above in pairwise(way):
+        if _link(candidates[below], candidates[above]) > 0:
+            linked |= {below, above}
     return linked
 
 
+def _without_loops(way: Sequence[int], candidates: Sequence[_Candidate]) -> list[int]:
+    short: list[int] = []
+    for at in way:
+        function = candidates[at].function
+        again = next((n for n, i in enumerate(short) if candidates[i].function == function), None)
+        short = [*short, at] if again is None else short[: again + 1]
+    return short
+
+
 def _link(inner: _Candidate, outer: _Candidate) -> int:
+    is_where_expected = _EXPECTED if inner.caller_at == outer.at else 0
     if outer.call.target is None:
-        return _INDIRECT
+        return _INDIRECT + is_where_expected
     if outer.call.target == inner.function:
-        return _STRAIGHT
-    return _TAIL if inner.function in outer.call.tails else _UNEXPLAINED
+        return _STRAIGHT + is_where_expected
+    if inner.function in outer.call.tails:
+        return _TAIL + is_where_expected
+    return _UNEXPLAINED + is_where_expected
+
+
+def pushed_bytes(code: Sequence[Instruction], word: int) -> int | None:
+    """How far x86 code has moved the stack pointer down since its function began, in bytes.
+
+    Read in the order of addresses: what is popped before a return or a jump away is there again
+    behind it. None where the stack pointer is set in another way (a frame pointer, alignment).
+    """
+    pushed, before_pops = 0, None
+    for insn in code:
+        if insn.flow is Flow.RETURN or (insn.flow is Flow.JUMP and not insn.is_conditional):
+            pushed, before_pops = (pushed if before_pops is None else before_pops), None
+            continue
+        change = _stack_change(insn.text, word)
+        if change is None:
+            return None
+        if change < 0 and before_pops is None:
+            before_pops = pushed
+        elif change > 0:
+            before_pops = None
+        pushed += change
+    return pushed if pushed >= 0 else None
+
+
+def _stack_change(text: str, word: int) -> int | None:
+    operation, _, operands = text.partition(" ")
+    if operation.startswith("push"):
+        return word
+    if operation.startswith("pop"):
+        return -word
+    target, _, amount = operands.partition(", ")
+    if operation == "leave" or (target in ("rsp", "esp") and operation != "cmp"):
+        if operation not in ("sub", "add") or not amount.startswith(("0x", *"0123456789")):
+            return None
+        return int(amount, 0) * (1 if operation == "sub" else -1)
+    return 0
 
 
 class Unwinder:
@@ -201,11 +255,16 @@ class Unwinder:
     async def _scan(
         self, first: StackFrame, words: Mapping[int, int], on_chain: set[int]
     ) -> list[StackFrame]:
-        candidates = [_Candidate(self._start(first.address), _Call(None), 0, first.address)]
+        sp = next(iter(words), 0)
+        function = self._start(first.address)
+        expected = await self._caller_at(function, first.address, sp)
+        candidates = [_Candidate(function, _Call(None), 0, first.address, expected)]
         for at, value in words.items():
             call = await self._call_before(value)
             if call is not None and len(candidates) < MOST_FRAMES:
-                candidates.append(_Candidate(self._start(value), call, at, value))
+                function = self._start(value)
+                expected = await self._caller_at(function, value, at + self._arch.word)
+                candidates.append(_Candidate(function, call, at, value, expected))
         functions = {candidate.function for candidate in candidates}
         for at, candidate in enumerate(candidates):
             target = candidate.call.target
@@ -224,6 +283,14 @@ class Unwinder:
     def _start(self, address: int) -> int | None:
         found = function_at(self._symbols, address)
         return found[0].address if found is not None else None
+
+    async def _caller_at(self, function: int | None, address: int, sp: int) -> int | None:
+        """Where the return address of a function is that has come to `address` with `sp`."""
+        if function is None or not 0 <= address - function <= _MOST_CODE:
+            return None
+        code = await self._read(function, address - function)
+        pushed = pushed_bytes(disassemble(self._arch.name, code, function), self._arch.word)
+        return None if pushed is None else sp + pushed
 
     async def _tail_calls(self, function: int) -> frozenset[int]:
         """The functions that a function jumps to, as the last thing that it does."""

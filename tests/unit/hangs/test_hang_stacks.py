@@ -4,8 +4,11 @@
 import asyncio
 import struct
 
+import pytest
+
 from harness.hangs import StackFrame
-from harness.hangs.stack import Unwinder
+from harness.hangs.stack import Unwinder, pushed_bytes
+from harness.places.disassemble import disassemble
 from harness.places.symbols import Symbol, SymbolTable
 from harness.qemu.gdb import ARCHITECTURES, Registers
 
@@ -95,6 +98,19 @@ def test_what_is_left_over_is_marked() -> None:
     ]  # fmt: skip
 
 
+def test_an_earlier_call_of_the_same_kind_is_left_over() -> None:
+    kernel = Kernel()
+    for at in (0x3800, 0x3A00, 0x3C00):
+        for offset, name in enumerate(("worker", "vfs", "dispatch")):
+            kernel.push(at + 0x20 * offset, returns_to(name))
+    kernel.push(0x3F80, returns_to("entry"))
+    stack = kernel.stack(STACK + 0x3700)
+    assert [name for name in stack if not name.startswith("?")] == [
+        "leaf", "worker", "vfs", "dispatch", "entry",
+    ]  # fmt: skip
+    assert len(stack) == 11
+
+
 def test_frame_pointers_are_believed() -> None:
     kernel = Kernel()
     chain(kernel)
@@ -175,3 +191,33 @@ def test_ppc64le_back_chain() -> None:
     values = {"pc": text + 8, "r1": stack + 0x3C00, "lr": text + 0x40, "msr": 1 << 63}
     frames = asyncio.run(Unwinder(arch, symbols, read).stack(Registers(values, arch)))
     assert [shown(frame) for frame in frames] == ["leaf", "middle", "outer"]
+
+
+@pytest.mark.parametrize(
+    ("code", "pushed"),
+    [
+        (b"\x55\x53\x48\x83\xec\x18", 0x28),  # push %rbp; push %rbx; sub $0x18,%rsp
+        # push %rbx; test %edi,%edi; jz; pop %rbx; ret; behind it %rbx is still pushed
+        (b"\x53\x85\xff\x74\x02\x5b\xc3\x90", 8),
+        (b"\x53\x48\x83\xec\x10\x48\x83\xc4\x10\x5b\xe9\x00\x00\x00\x00\x90", 0x18),
+        (b"\x48\x83\xe4\xf0", None),  # and $-16,%rsp
+        (b"\x55\x48\x89\xe5", 8),  # push %rbp; mov %rsp,%rbp
+        (b"", 0),
+    ],
+)
+def test_what_a_function_has_pushed(code: bytes, pushed: int | None) -> None:
+    assert pushed_bytes(disassemble("x86_64", code, TEXT), 8) == pushed
+
+
+def test_a_return_address_where_the_pushes_say_is_the_right_one() -> None:
+    """Two callers would fit; the one at the slot that the function's pushes point to is meant."""
+    kernel = Kernel()
+    kernel.put(start("worker"), b"\x53\x48\x83\xec\x10")  # push %rbx; sub $0x10,%rsp
+    kernel.push(0x3E00, returns_to("worker"))
+    kernel.push(0x3E10, returns_to("vfs"))  # left over
+    kernel.push(0x3E20, returns_to("vfs"))
+    kernel.push(0x3F00, returns_to("dispatch"))
+    kernel.push(0x3F80, returns_to("entry"))
+    assert kernel.stack(STACK + 0x3D00) == [
+        "leaf", "worker", "? vfs", "vfs", "dispatch", "entry",
+    ]  # fmt: skip
