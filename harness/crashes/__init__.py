@@ -4,9 +4,10 @@
 from harness.crashes.detect import detect_system
 from harness.crashes.report import Frame, Kind, Report
 from harness.crashes.signature import ConsoleSignature, MatchResult
-from harness.crashes.stream import ReportStream, parse_console
+from harness.crashes.stream import QUIET_SECONDS, ReportStream, parse_console
 
 __all__ = [
+    "QUIET_SECONDS",
     "ConsoleSignature",
     "Frame",
     "Kind",

@@ -9,15 +9,17 @@ crash.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from harness.crashes.detect import detect_system
-from harness.crashes.report import Report
+from harness.crashes.report import Kind, Report
 from harness.crashes.rules import GRAMMARS
 from harness.crashes.stream import parse_console
 from harness.errors import UsageError
 
 _HEADER = re.compile(r"(?P<key>[A-Z]{2,20}): ?(?P<value>.*)")
+_FUNCTION = re.compile(r"[^\s=]+(?: / [^\s=]+)?")
 _END = re.compile(rb"(?:(?<=\n)|^)\nREPORT:[ \t]*(?:\n|$)")
 
 
@@ -105,15 +107,67 @@ def read_log(path: Path) -> ExpectedLog:
 def bug_of(title: str) -> tuple[str, str]:
     """Return what makes two titles the same bug: what happened, and the guilty function."""
     what, _, where = title.rpartition(" in ")
-    if not what:
+    if not what or not _FUNCTION.fullmatch(where):
         what, where = title, ""
     return re.sub(r"[^a-z]+", " ", what.lower()).strip(), where
 
 
+@cache
+def _title_forms(system: str) -> tuple[tuple[re.Pattern[str], Kind], ...]:
+    """Return a pattern for each title that the system's rules can give, with its kind."""
+    forms: dict[str, set[Kind]] = {}
+    for rule in GRAMMARS[system].rules:
+        for form in rule.forms:
+            for template in (form.title, *form.alts):
+                forms.setdefault(template, set()).add(form.kind or rule.kind)
+    # The more a template says, the better it knows; "{text}" says nothing.
+    literals = {template: len(re.sub(r"\{\w+\}", "", template)) for template in forms}
+    ordered = sorted(literals, key=lambda template: -literals[template])
+    return tuple(
+        (re.compile(r"[^\n]+".join(map(re.escape, re.split(r"\{\w+\}", template)))), kind)
+        for template in ordered
+        if literals[template] > len(" in ")
+        for kind in sorted(forms[template])
+    )
+
+
+def kinds_of(system: str, title: str) -> frozenset[Kind]:
+    """Return the kinds that a title of the corpus can stand for; empty for an unknown form.
+
+    Several where one title serves several kinds (`bad-access in f`).
+    """
+    best: str | None = None
+    kinds: set[Kind] = set()
+    for pattern, kind in _title_forms(system):
+        if best is not None and pattern.pattern != best:
+            break
+        if pattern.fullmatch(title):
+            best = pattern.pattern
+            kinds.add(kind)
+    return frozenset(kinds)
+
+
 def is_same_bug(log: ExpectedLog, report: Report) -> bool:
-    """Say whether `report` has the kind and the guilty function of one of the log's titles."""
+    """Say whether `report` has the kind and the guilty function that the log's headers imply.
+
+    The kind is that of the TITLE's form or of an ALT's; the function is FRAME, or what stands
+    after " in " in one of the titles. Where the headers name no function, or their titles are of
+    no known form, what happened must be the same words.
+    """
     mine = {bug_of(title) for title in (report.title, *report.alt_titles)}
-    return bool(mine & {bug_of(title) for title in log.titles})
+    theirs = {bug_of(title) for title in log.titles}
+    functions = {where for _, where in theirs if where} | (
+        {log.function} if log.function else set()
+    )
+    if not functions:
+        return bool(mine & theirs)
+    if mine & theirs:
+        return True
+    kinds = frozenset().union(*(kinds_of(report.system, title) for title in log.titles))
+    found = {where for _, where in mine if where} | (
+        {report.function} if report.function else set()
+    )
+    return report.kind in kinds and bool(found & functions)
 
 
 def score_log(log: ExpectedLog, system: str) -> Score:
@@ -135,7 +189,7 @@ def score_log(log: ExpectedLog, system: str) -> Score:
     report = reports[0]
     score.found = 1
     score.exact_title = int(report.title in log.titles)
-    score.same_bug = int(bool(score.exact_title) or is_same_bug(log, report))
+    score.same_bug = int(is_same_bug(log, report))
     score.corrupted_right = int(report.corrupted == log.corrupted)
     if not score.exact_title:
         disagree("title", log.titles[0], report.title)

@@ -29,6 +29,8 @@ _RUNNING = re.compile(
     re.M,
 )
 """What shows that a kernel has been running: a clock that has moved, a banner."""
+QUIET_SECONDS = 1.0
+"""Seconds of silence after which `ReportStream.flush` may be called: printk pauses no longer."""
 CONSEQUENCES = 1 << 16
 """Bytes after a report in which a panic that says no more than "fatal exception" is its end."""
 SAID = 1000
@@ -105,6 +107,27 @@ class ReportStream:
             reports.extend(self._block(block, self._offset))
             self._offset += len(block)
         self._keep(data[max(cut, first) :])
+        return reports
+
+    def flush(self) -> list[Report]:
+        """Take a silence of QUIET_SECONDS; return the pending reports that have all they need.
+
+        Reports that print no end of their own (lockdep, hung tasks, stalls) are over when the
+        console falls silent after their stack. They are given with `complete` True; those whose
+        stack is missing or empty stay pending, and so does everything while a kernel's line is
+        half out. Unlike `feed`, what this returns depends on when it is called; call it again
+        after the next silence.
+        """
+        if self._rest_length:
+            line = self._line(bytes(self._rest), self._offset)
+            if line.stamp is not None or self._engine.body.match(line.text):
+                return []
+        reports: list[Report] = []
+        for report in list(self._open):
+            lines = report.lines[: report.kept]
+            verdict = self._engine.judge(report.rule, report.match, lines)
+            if verdict is not None and verdict.corrupted_reason is None:
+                reports.extend(self._finish(report, complete=True))
         return reports
 
     def close(self) -> list[Report]:

@@ -9,7 +9,18 @@ import pytest
 from click.testing import CliRunner
 
 from harness.crashes.commands import crashes
-from harness.crashes.score import COUNTS, bug_of, read_log, score_directory, total
+from harness.crashes.report import Kind
+from harness.crashes.score import (
+    COUNTS,
+    ExpectedLog,
+    bug_of,
+    is_same_bug,
+    kinds_of,
+    read_log,
+    score_directory,
+    total,
+)
+from harness.crashes.stream import parse_console
 from harness.errors import UsageError
 
 from .consoles import oops, stamped, warning
@@ -82,6 +93,36 @@ def test_same_bug_is_the_same_trouble_in_the_same_function() -> None:
     assert bug_of("KASAN: use-after-free Read in f") == ("kasan use after free read", "f")
     assert bug_of("panic: toy died") == ("panic toy died", "")
     assert bug_of("BUG: soft lockup in f") != bug_of("BUG: soft lockup in g")
+
+
+@pytest.mark.parametrize(
+    ("titles", "frame", "same"),
+    [
+        (["divide error in toy_walk"], None, True),
+        (["invalid opcode in toy_walk"], None, True),  # a trap as well
+        (["BUG: soft lockup in toy_walk"], None, False),
+        (["divide error in toy_a"], None, False),
+        (["divide error in toy_a"], "toy_walk", True),
+        (["BUG: soft lockup in toy_a", "divide error in toy_walk"], None, True),
+        (["kernel panic: toy died"], None, False),
+        (["toy trouble in toy_walk"], None, False),
+    ],
+)
+def test_same_bug_needs_kind_and_function(titles: list[str], frame: str | None, same: bool) -> None:
+    log = ExpectedLog("log", tuple(titles), frame, corrupted=False, console=OOPS)
+    (report,) = parse_console(OOPS, "linux")
+    assert is_same_bug(log, report) is same
+
+
+def test_kinds_of_titles_come_from_the_rules() -> None:
+    assert kinds_of("linux", "WARNING: refcount bug in f") == {Kind.REFCOUNT}
+    assert kinds_of("linux", "WARNING in f") == {Kind.WARNING}
+    assert kinds_of("linux", "stall in f") == {
+        Kind.RCU_STALL,
+        Kind.SOFT_LOCKUP,
+        Kind.HARD_LOCKUP,
+    }
+    assert kinds_of("linux", "toys are broken") == frozenset()
 
 
 def test_system_is_detected_outside_a_named_directory(tmp_path: Path) -> None:

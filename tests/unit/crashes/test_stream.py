@@ -216,3 +216,50 @@ def test_report_is_frozen() -> None:
     report = parse_console(stamped(GOLDENS[0].lines), "linux")[0]
     with pytest.raises(dataclasses.FrozenInstanceError):
         report.title = "other"  # type: ignore[misc]
+
+
+HUNG = (
+    b"[  122.000000] INFO: task race:314 blocked for more than 122 seconds.\n"
+    b"[  122.000000]       Not tainted 6.1.0 #1\n"
+    b"[  122.000000] task:race            state:D stack:0     pid:314   ppid:1      flags:0x0\n"
+)
+HUNG_STACK = (
+    b"[  122.000000] Call Trace:\n"
+    b"[  122.000000]  __schedule+0x2f0/0x9a0\n"
+    b"[  122.000000]  schedule+0x5e/0xd0\n"
+    b"[  122.000000]  toy_wait+0x30/0x60\n"
+    b"[  122.000000]  toy_write+0x40/0x90\n"
+)
+
+
+def test_silence_completes_a_report_whose_stack_is_out() -> None:
+    stream = ReportStream("linux")
+    assert stream.feed(HUNG) == []
+    assert stream.flush() == []
+    assert stream.pending
+    assert stream.feed(HUNG_STACK) == []
+    (report,) = stream.flush()
+    assert (report.title, report.complete) == ("INFO: task hung in toy_wait", True)
+    assert (report.start, report.end) == (0, len(HUNG + HUNG_STACK))
+    assert not stream.pending
+    assert stream.flush() == stream.close() == []
+
+
+def test_silence_in_half_a_line_completes_nothing() -> None:
+    stream = ReportStream("linux")
+    assert stream.feed(HUNG + HUNG_STACK + b"[  122.000000]  ksys_wri") == []
+    assert stream.flush() == []
+    assert stream.feed(b"te+0x1/0x2\nlogin: ") == []
+    (report,) = stream.flush()
+    assert report.frames[-1].function == "ksys_write"
+
+
+def test_lines_after_a_silence_are_no_part_of_what_was_told() -> None:
+    stream = ReportStream("linux")
+    stream.feed(HUNG + HUNG_STACK)
+    assert len(stream.flush()) == 1
+    assert stream.feed(b"[  124.000000]  late+0x1/0x2\n") == []
+    assert not stream.pending
+    stream.feed(HUNG + HUNG_STACK)
+    (again,) = stream.flush()
+    assert again.start == len(HUNG + HUNG_STACK) + len(b"[  124.000000]  late+0x1/0x2\n")
