@@ -66,6 +66,7 @@ static uint64_t generation;		/* the last that was written */
 WORKLOAD_PLACE(attempt_begins)		/* P is in the swap cache, the victim may go */
 WORKLOAD_PLACE(aggressor_goes)		/* the aggressor is about to fault the page in itself */
 WORKLOAD_PLACE(slot_freed)		/* the aggressor has a page of its own, nobody needs slot A */
+WORKLOAD_PLACE(victim_done)		/* the victim's fault is over */
 WORKLOAD_PLACE(round_done)		/* a new generation was written, and the page is in swap again */
 
 static char *anonymous(long bytes, int flags)
@@ -322,6 +323,7 @@ static _Noreturn void be_victim(pid_t aggressor)
 		}
 		if (process_vm_readv(aggressor, &local, 1, &remote, 1, 0) != sizeof header)
 			shared->failures++;
+		victim_done();
 		drain_lru_batch(dummy);
 		shared->finished = done = turn;
 	}
