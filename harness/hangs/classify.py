@@ -7,6 +7,7 @@ FLOOD_BYTES_PER_SECOND = 4096.0
 """A third of what a real serial console at 115,200 baud carries; a quiet guest prints nothing."""
 BUSY_SHARE = 0.25
 """An idle vCPU's thread runs for less than 3 % of the time, a spinning one wants all of it."""
+QUIET_SHARE = 0.1
 IDLE_SHARE = 0.5
 SPIN_SHARE = 0.7
 """The rest of the samples may be in interrupts."""
@@ -50,10 +51,13 @@ def is_busy(vcpu: Vcpu) -> bool:
 
 
 def is_idle(vcpu: Vcpu) -> bool:
-    """Whether a vCPU mostly waits for an interrupt."""
-    if vcpu.samples:
-        return vcpu.halted_share >= IDLE_SHARE
-    return vcpu.busy is not None and vcpu.busy < BUSY_SHARE
+    """Whether a vCPU mostly waits for an interrupt.
+
+    Under KVM QEMU does not know that a vCPU waits: the CPU time alone tells.
+    """
+    if vcpu.samples and vcpu.halted_share >= IDLE_SHARE:
+        return True
+    return vcpu.busy is not None and vcpu.busy < QUIET_SHARE
 
 
 def is_spinning(vcpu: Vcpu) -> bool:

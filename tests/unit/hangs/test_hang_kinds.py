@@ -55,6 +55,11 @@ def test_a_halted_vcpu_whose_thread_is_busy_is_no_spinner() -> None:
     assert classify("running", False, 0, (vcpu,))[0] is HangKind.ALL_VCPUS_IDLE
 
 
+def test_under_kvm_a_vcpu_is_never_halted() -> None:
+    vcpu = Vcpu(0, 0.01, samples(*["default_idle"] * 20))
+    assert classify("running", False, 0, (vcpu,))[0] is HangKind.ALL_VCPUS_IDLE
+
+
 HANG = Hang(
     kind=HangKind.VCPU_SPINNING,
     reason="vCPU 0 spins in walk_entries (90%); init does not answer",
