@@ -176,18 +176,34 @@ def doctor() -> int:
     return ExitCode.HOLDS if all(f.ok or f.optional for f in findings) else ExitCode.INFRASTRUCTURE
 
 
-@cli.command()
+class _CommandAfterDashes(click.Command):
+    """A command that keeps what follows `--` apart from its own arguments."""
+
+    def parse_args(self, context: click.Context, arguments: list[str]) -> list[str]:
+        own, rest = arguments, []
+        if "--" in arguments:
+            at = arguments.index("--")
+            own, rest = arguments[:at], arguments[at + 1 :]
+        context.meta["harness.command"] = rest
+        return super().parse_args(context, own)
+
+    def collect_usage_pieces(self, context: click.Context) -> list[str]:
+        return [*super().collect_usage_pieces(context), "[-- COMMAND...]"]
+
+
+@cli.command(cls=_CommandAfterDashes)
 @click.argument("guest", default="linux-x86_64")
 @click.option("--target", default=DEFAULT_TARGET, help="Target whose kernels and files to use.")
 @click.option("--kernel", default="buggy", help="Which of the target's kernels to boot.")
-@click.argument("command", nargs=-1)
-def shell(guest: str, target: str, kernel: str, command: tuple[str, ...]) -> int:
+@click.pass_context
+def shell(context: click.Context, guest: str, target: str, kernel: str) -> int:
     """Boot GUEST and give a prompt in it, or run COMMAND there and end with its status."""
+    command = " ".join(context.meta["harness.command"])
     project = project_folder()
     request = Request(
         load_target(project, target), load_guest(project, guest), project, cache_folder()
     )
-    return asyncio.run(run_shell(request, kernel, " ".join(command), say_to(Console(stderr=True))))
+    return asyncio.run(run_shell(request, kernel, command, say_to(Console(stderr=True))))
 
 
 @cli.command()

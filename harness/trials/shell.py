@@ -19,6 +19,8 @@ from harness.progress import Say
 from harness.qemu.guest import GuestFiles, RunningGuest, started_guest
 from harness.trials.prepare import Request, prepare_kernel
 
+_END_OF_FILE_SECONDS = 0.5
+
 
 async def run_shell(request: Request, kernel: str, command: str, say: Say) -> int:
     """Boots the target's kernel and serves a prompt, or runs `command`; its exit status.
@@ -86,7 +88,9 @@ async def _serve_prompt(guest: RunningGuest) -> int:
 async def _type(running: RemoteCommand, typed: "asyncio.Queue[bytes]") -> None:
     while data := await typed.get():
         await running.write(data)
-    await running.write(b"\x04")  # the keyboard's end of file, as Ctrl-D
+    while True:  # the keyboard's end of file, as Ctrl-D; a shell that is starting drops it
+        await running.write(b"\x04")
+        await asyncio.sleep(_END_OF_FILE_SECONDS)
 
 
 @contextlib.contextmanager
