@@ -4,11 +4,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.failpoints.external import ExternalFailpoints
 from harness.kernels.kernel import Kernel
 from harness.plan.models import SymptomModel
 from harness.qemu.guest import GuestPlan
 from harness.qemu.snapshot import Snapshot
+from harness.trials.external import ExternalFailpoints
 
 
 @dataclass(frozen=True)

@@ -5,16 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import ConfigurationError, UsageError
-from harness.failpoints.external import (
-    ExternalFailpoints,
-    KernelCode,
-    resolve_failpoints,
-    resolve_place,
-)
 from harness.kernels.acquire import acquire_kernel
 from harness.kernels.kernel import Kernel
 from harness.kernels.override import SourceOverride, kernel_recipes
-from harness.kernels.symbols import kernel_symbols, kernel_text, symbols_file
 from harness.kernels.toolchain import WORKLOAD_BASE, compile_static
 from harness.places.resolve import ResolvedPlace
 from harness.plan.load import Guest, Target
@@ -27,7 +20,14 @@ from harness.qemu.process import require_qemu
 from harness.systems.base import GuestImage
 from harness.systems.filesystem_image import filesystem_image
 from harness.systems.registry import SYSTEMS
+from harness.systems.symbols import kernel_symbols, kernel_text, symbols_file
 from harness.trials.arm import PreparedArm
+from harness.trials.external import (
+    ExternalFailpoints,
+    KernelCode,
+    resolve_failpoints,
+    resolve_place,
+)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from typing import Any
 
 import harness
 from harness.errors import ConfigurationError
-from harness.failpoints.external import places_as_json
 from harness.kernels.override import SourceOverride, kernel_recipes, pinned
 from harness.plan.load import Target, load_guest, load_target
 from harness.qemu.process import qemu_version
@@ -20,6 +19,7 @@ from harness.stats.sequential import StopRule
 from harness.trials.arm import PreparedArm
 from harness.trials.campaign import CampaignRules, run_campaign
 from harness.trials.events import Watcher
+from harness.trials.external import places_as_json
 from harness.trials.prepare import Request, prepare_arms
 from harness.trials.record import CampaignFolder, create_campaign
 

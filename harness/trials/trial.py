@@ -14,7 +14,6 @@ from qemu.qmp import QMPError
 from harness.crashes import Report, ReportStream
 from harness.crashes.report import Kind
 from harness.errors import GuestError
-from harness.failpoints.external import ArmedFailpoints, FailpointRecord
 from harness.files import disk_errors_named
 from harness.hangs import HangKind
 from harness.qemu.dump import keep_after_shutdown, shut_down
@@ -22,6 +21,7 @@ from harness.qemu.guest import GuestFiles, RunningGuest, started_guest
 from harness.qemu.process import qemu_version
 from harness.systems.registry import SYSTEMS
 from harness.trials.arm import PreparedArm
+from harness.trials.external import ArmedFailpoints, FailpointRecord
 from harness.trials.hang import record_hang, record_memory
 from harness.trials.interleaving import write_interleaving
 from harness.trials.verdict import Observations, SymptomSeen, judge

@@ -12,9 +12,7 @@ from pathlib import Path
 import pytest
 from elftools.elf.elffile import ELFFile
 
-from harness.failpoints.external import ArmedFailpoints, ExternalFailpoints
 from harness.hangs import Hang, HangKind, StackFrame, hang_as_text, inspect_hang
-from harness.kernels.symbols import kernel_symbols, symbols_file
 from harness.kernels.toolchain import compile_static
 from harness.paths import cache_folder
 from harness.places.symbols import SymbolTable
@@ -25,7 +23,9 @@ from harness.qemu.dump import dump_memory, keep_after_shutdown
 from harness.qemu.gdb import attached, force_returns, run_state
 from harness.qemu.guest import GuestFiles, GuestPlan, RunningGuest, started_guest
 from harness.systems.registry import SYSTEMS
+from harness.systems.symbols import kernel_symbols, symbols_file
 from harness.trials.arm import PreparedArm
+from harness.trials.external import ArmedFailpoints, ExternalFailpoints
 from harness.trials.prepare import ReadyKernel, Request, prepare_kernel
 from harness.trials.trial import run_trial
 
