@@ -125,11 +125,12 @@ def _names_like(repository: Path, ref: str) -> list[str]:
 
 def _kept(mirror: Path, ref: str) -> str | None:
     """The commit of a ref that means the same for ever, if the mirror has it."""
+    ref = ref.removeprefix("refs/tags/")
     base = re.split(r"[~^]", ref)[0]
     if _ABBREVIATED.fullmatch(base):
         return _resolve(mirror, ref)
     if _resolve(mirror, f"refs/tags/{base}") is not None:
-        return _resolve(mirror, f"refs/tags/{ref.removeprefix('refs/tags/')}")
+        return _resolve(mirror, f"refs/tags/{ref}")
     return None
 
 

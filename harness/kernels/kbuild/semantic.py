@@ -145,7 +145,7 @@ def _spatch(patch: Path, name: str, content: bytes, into: Path, say: Say) -> Non
     # spatch goes by the name's end, and names the file in what it says
     file = into / PurePosixPath(name).name
     file.write_bytes(content)
-    argv = ["spatch", "--sp-file", str(patch.resolve()), *_OPTIONS, str(file)]
+    argv = ["spatch", "--sp-file", str(patch.resolve()), *_OPTIONS, file.name]
     try:
         done = subprocess.run(
             argv,

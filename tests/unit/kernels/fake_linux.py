@@ -87,18 +87,46 @@ class FakeLinux:
         (self.target / name).write_text("What it is for.\n\n" + "".join(lines))
         return name
 
-    def recipe(self, *patches: str) -> SourceRecipe:
-        return SourceRecipe(
-            package="linux-source-5.10",
-            suite="bullseye",
-            config="race.config",
-            patches=list(patches),
+    def recipe(self, *patches: str, **source: str) -> SourceRecipe:
+        """Of the package, unless `source` names another."""
+        return SourceRecipe.model_validate(
+            (source or {"package": "linux-source-5.10", "suite": "bullseye"})
+            | {
+                "config": "race.config",
+                "patches": [name for name in patches if not name.endswith(".cocci")],
+                "semantic_patches": [name for name in patches if name.endswith(".cocci")],
+            }
         )
 
-    def build(self, *patches: str) -> Kernel:
+    def build(self, *patches: str, **source_keys: str) -> Kernel:
         return source.built_kernel(
-            self.recipe(*patches), "x86_64", self.target, self.cache, self.said.append
+            self.recipe(*patches, **source_keys),
+            "x86_64",
+            self.target,
+            self.cache,
+            self.said.append,
         )
+
+    def git(self, *arguments: str) -> str:
+        """git in the tree, as nobody in particular."""
+        identity = ["-c", "user.name=n", "-c", "user.email=n@example.org"]
+        done = subprocess.run(
+            ["git", *identity, "-c", "init.defaultBranch=main", *arguments],
+            cwd=self.tree,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return done.stdout.strip()
+
+    def commit(self, tag: str) -> str:
+        """Commits and tags the tree as it is; the commit's id."""
+        if not (self.tree / ".git").exists():
+            self.git("init", "-q")
+        self.git("add", "-A")
+        self.git("commit", "-q", "-m", tag)
+        self.git("tag", tag)
+        return self.git("rev-parse", "HEAD")
 
     @property
     def build_folder(self) -> Path:
