@@ -18,13 +18,18 @@ def write_interleaving(
     events: Sequence[Event],
     plan: PluginPlan,
     heard: Sequence[tuple[int, WorkloadEvent]],
+    *,
+    died: bool,
 ) -> None:
     """Draws the first attempt that showed a symptom, else the first: interleaving.txt and .svg.
+
+    Where the guest `died` of it, that is the last one begun, since it says nothing any more.
 
     `heard` is what the workload said, each with the host time (ns, CLOCK_MONOTONIC) of its
     arrival, which is some ms after it was said. Nothing is written where no failpoint acted.
     """
-    attempt = _first_reproduced(heard)
+    attempt = max((event.attempt for event in events), default=1) if died else None
+    attempt = attempt or _first_reproduced(heard)
     shown = attempts_of(events, attempt) or list(events[:40])
     if not shown:
         return

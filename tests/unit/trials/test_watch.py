@@ -7,13 +7,13 @@ from typing import cast
 
 from harness.qemu.guest import RunningGuest
 from harness.trials.arm import PreparedArm
-from harness.trials.trial import _Watch
+from harness.trials.watch import Watch
 
 
-def watch() -> _Watch:
+def watch() -> Watch:
     arm = SimpleNamespace(system="linux", symptoms=(), has_holds=False)
     guest = SimpleNamespace(process=SimpleNamespace(cpu_seconds=lambda: 0.0))
-    return _Watch(cast(PreparedArm, arm), cast(RunningGuest, guest))
+    return Watch(cast(PreparedArm, arm), cast(RunningGuest, guest))
 
 
 def line(event: str, **fields: object) -> bytes:
