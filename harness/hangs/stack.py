@@ -183,11 +183,16 @@ class Unwinder:
         if self._arch.link:
             link = registers.get(self._arch.link)
             callers = [first]
-            if not self._same_function(link, registers.pc) and await self._call_before(link):
+            call = await self._call_before(link)
+            is_in_chain = link in {words[at] for at in on_chain}
+            if (
+                call is not None
+                and not is_in_chain
+                and not self._same_function(link, first.address)
+            ):
                 # a leaf, or not yet past its prologue: the caller's address is not on the stack
-                chained = {words[at] for at in on_chain}
-                if link not in chained:
-                    callers.append(self._frame(link, reliable=False))
+                is_caller = call.target is not None and call.target == self._start(first.address)
+                callers.append(self._frame(link, reliable=is_caller))
             callers += [self._frame(words[at], reliable=True) for at in on_chain]
             return tuple(callers[:MOST_FRAMES])
         return tuple(await self._scan(first, words, set(on_chain)))
