@@ -110,7 +110,7 @@ PANICS = (
     Rule(
         "panic", Kind.PANIC, "Kernel panic",
         # kernel/panic.c: panic()
-        r"Kernel panic - not syncing: ?(?P<text>.*\w\.?(?!\.))?",
+        r"Kernel panic - not syncing: ?(?P<text>panic_on_warn set|.*\S)?",
         (
             # Alone it has lost the report that it ends.
             Form("kernel panic: {text}", near=1, corrupted=True,
@@ -212,9 +212,9 @@ SANITIZERS = (
 
 OOPSES = (
     Rule(
-        "bug-at", Kind.BUG, "kernel BUG at ",
+        "bug-at", Kind.BUG, "ernel BUG at ",
         # lib/bug.c: report_bug(); the file tells apart what is checked on a caller's behalf
-        r"kernel BUG at ",
+        r"[Kk]ernel BUG at ",
         (
             Form("BUG: corrupted list in {function}", _BAD_ACCESS, near=1,
                  needs=(r"lib/list_debug\.c",), kind=Kind.MEMORY_CORRUPTION),
@@ -257,9 +257,9 @@ OOPSES = (
         fatal=True,
     ),
     Rule(
-        "unhandled-fault", Kind.OOPS, "nhandled fault",
-        # arch/arm/mm/fault.c: do_DataAbort(); arch/arm64/mm/fault.c: do_mem_abort()
-        r"Unhandled (?:prefetch )?fault(?::| at )",
+        "unhandled-fault", Kind.OOPS, "Unhandled ",
+        # arch/arm/mm/fault.c: do_DataAbort(), do_PrefetchAbort(); arch/arm64/mm/fault.c
+        r"Unhandled (?:fault|prefetch abort)(?::| at )",
         (Form("Unhandled fault in {function}", _BAD_ACCESS),),
         fatal=True,
     ),
