@@ -67,11 +67,14 @@ def copy_directory(state: DirectoryState, into: Path, memory: Path, where: str, 
     """
     before, before_stamps = _last_copy(memory)
     stamps: dict[str, list[int]] = {}
+    made: set[Path] = set()
     copied = 0
     for name in state.files:
         file = state.directory / name
         copy = into / name
-        copy.parent.mkdir(parents=True, exist_ok=True)
+        if copy.parent not in made:
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            made.add(copy.parent)
         stamps[name] = _stamp(file)
         if before is not None and before_stamps.get(name) == stamps[name]:
             try:
@@ -131,13 +134,13 @@ def _plain_state(directory: Path, where: str) -> DirectoryState:
     digest = sha256(b"manifest\n")
     for parent, folders, names in os.walk(directory):
         folders[:] = sorted(name for name in folders if name != ".git")
+        below = "" if parent == str(directory) else f"{parent[len(str(directory)) + 1 :]}/"
         linked = [name for name in folders if Path(parent, name).is_symlink()]
         for name in sorted([*names, *linked]):
-            path = Path(parent, name)
-            if not _is_file(path):
+            status = os.lstat(f"{parent}/{name}")
+            if not stat.S_ISREG(status.st_mode) and not stat.S_ISLNK(status.st_mode):
                 continue
-            status = path.lstat()
-            relative = str(path.relative_to(directory))
+            relative = f"{below}{name}"
             line = f"{relative}\0{status.st_size}\0{status.st_mtime_ns}\0{status.st_mode:o}\n"
             digest.update(line.encode(errors="surrogateescape"))
             files.append(relative)
