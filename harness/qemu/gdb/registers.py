@@ -56,7 +56,11 @@ def parse_layout(descriptions: list[str]) -> dict[str, Register]:
             number += 1
     if not named:
         raise GdbProtocolError("gdb server: the target description has no registers")
-    return {register.name: register for register in _placed(named)}
+    layout: dict[str, Register] = {}
+    for register in _placed(named):
+        # ppc64 lists lr and others once more among its special registers: the first is in `g`
+        layout.setdefault(register.name, register)
+    return layout
 
 
 def _placed(named: Mapping[int, tuple[str, int]]) -> Iterator[Register]:

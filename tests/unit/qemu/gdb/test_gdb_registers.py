@@ -30,7 +30,8 @@ def test_numbers_follow_one_another_and_may_leave_gaps() -> None:
         'name="cr" bitsize="32"',
         'name="lr" bitsize="64"',
     )
-    layout = parse_layout([TARGET, core])
+    again = description('name="lr" bitsize="64" regnum="171"')
+    layout = parse_layout([TARGET, core, again])
     assert [(r.name, r.number, r.offset, r.size) for r in layout.values()] == [
         ("r0", 0, 0, 8), ("r1", 1, 8, 8), ("pc", 64, 16, 8), ("cr", 65, 24, 4), ("lr", 66, 28, 8),
     ]  # fmt: skip
