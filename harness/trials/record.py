@@ -5,7 +5,7 @@ import json
 import shutil
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +61,15 @@ class CampaignFolder:
         return summary
 
     def records(self) -> list[TrialRecord]:
-        """The finished trials, as far as they are in the ledger. Raises InfrastructureError."""
+        """The finished trials, as far as they are in the ledger, for a person to look at.
+
+        Those of another version of the harness are left out. Raises InfrastructureError.
+        """
         if not self.ledger.exists():
             return []
         lines, _ = read_lines(self.ledger, self.ledger.read_bytes())
-        return [TrialRecord(**line) for line in lines]
+        known = {field.name for field in fields(TrialRecord)}
+        return [TrialRecord(**line) for line in lines if line.keys() == known]
 
     def is_complete(self) -> bool:
         """Whether the stop rule has ended the campaign."""
