@@ -17,6 +17,7 @@ from harness.crashes.rules.linux_functions import (
     GENERIC,
     LOCK_SITES_SKIPPED,
     MACHINERY,
+    SLEEPING,
 )
 
 _BAD_ACCESS = ("bad-access in {function}",)
@@ -513,7 +514,7 @@ HANGS = (
     Rule(
         "task-cannot-die", Kind.HUNG_TASK, "can't die for more than",
         r"INFO: task .{1,80} can't die for more than \d+ seconds",
-        (Form("INFO: task can't die in {function}", _HANG, generic=BLOCKING),),
+        (Form("INFO: task can't die in {function}", _HANG, generic=SLEEPING),),
         several_tasks=True, linger=15.0,
     ),
     Rule(

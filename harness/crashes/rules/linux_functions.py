@@ -209,11 +209,14 @@ HANGING = (
     r"rcu_barrier\w*|srcu_\w+|rcu_(exp|sync|tasks)_?\w*|wakeme_after_rcu|_*csd_lock\w*",
     r"on_each_cpu\w*|generic_exec_single|smp_call_function\w*|kthread_(park|unpark|flush\w*|cancel\w*)",
     r"_*kthread_(create|bind)\w*|lock_sock(_nested|_fast)?|__lock_sock\w*|_*release_sock",
-    r"_*(blk|submit_bio|wb|filemap|xlog|xfs_buf|jbd2)_(wait|\w+_wait|lock|find_lock)(_\w+)?",
-    r"blk_mq_freeze_queue_wait\w*|_*filemap_fdatawait\w*|_*filemap_get_folio\w*|super_lock\w*",
-    r"pagecache_get_page|truncate_inode_pages_range|file_write_and_wait_range|\w+_find_table_lock",
+)
+
+HANGING_SUBSYSTEMS = (
+    # the same of one subsystem: whatever waits or locks by its name, and what waits by another
+    r"\w*wait\w*|(?!rtnl_)_*[a-z]\w*_lock(_\w+)?|super_lock\w*|cgroup_(lock|kn_lock)_\w+",
+    r"_*filemap_get_folio\w*|pagecache_get_page|truncate_inode_pages_range",
     r"usb_(kill_urb|start_wait_urb|control_msg)|i2c_del_adapter|unregister_netdev(ice_notifier)?",
-    r"device_add|get_device_parent|[a-z]\w*_inode_lock|cgroup_(lock_and_drain_offline|kn_lock_live)",
+    r"device_add|get_device_parent",
 )
 
 CORES = (
@@ -252,7 +255,10 @@ def _any_of(*groups: tuple[str, ...]) -> str:
 GENERIC = _any_of(*BY_SUBSYSTEM.values())
 """Matches every generic function."""
 
-BLOCKING = _any_of(REPORTING, ENTRIES, CHECKERS, LOCKING, WAITING, HANGING)
+SLEEPING = _any_of(REPORTING, ENTRIES, CHECKERS, LOCKING, WAITING, HANGING)
+"""What any sleep goes through."""
+
+BLOCKING = _any_of(REPORTING, ENTRIES, CHECKERS, LOCKING, WAITING, HANGING, HANGING_SUBSYSTEMS)
 """What only waits on behalf of others: the rest of a blocked stack says what it waits for."""
 
 MACHINERY = _any_of(REPORTING, ENTRIES, CHECKERS, MEMORY, LOCKING)
