@@ -139,7 +139,7 @@ SOCKET_BUFFERS = (
 )
 
 SOCKET_BUFFER_ALLOCATORS = (
-    r"_*alloc_skb\w*|_*(dev|netdev|napi)_alloc_skb\w*|_*build_skb\w*|skb_(clone|copy)",
+    r"_*alloc_skb\w*|_*(dev|netdev|napi)_alloc_skb\w*|_*napi_build_skb\w*",
     r"sock_(wmalloc|omalloc|kmalloc|alloc_send_\w+)|nlmsg_new|alloc_skb_with_frags",
     r"sk_(prot_)?alloc|_*list_lru_init\w*|sget_userns|alloc_super|security_\w+_alloc",
 )
@@ -147,8 +147,8 @@ SOCKET_BUFFER_ALLOCATORS = (
 OBJECT_ALLOCATORS = (
     # allocate on behalf of whoever asked; the object belongs to that one
     r"radix_tree_\w+|idr_\w+|xa_\w+|__kfifo_alloc|mempool_\w+|_*genradix_\w+|pcpu_\w+",
-    r"\w+_alloc(_(urbs?|dev|coherent|inode|out|data|limb_space))?|alloc_inode|alloc_\w+_devices",
-    r"ulist_add\w*|mas_\w+|interval_tree_\w+|kernfs_iattrs|crypto_alloc_\w+|alloc_(netdev|workqueue)\w*",
+    r"\w*(?<!new_)alloc\w*",
+    r"ulist_add\w*|mas_\w+|interval_tree_\w+",
 )
 
 LOCK_SITES = (

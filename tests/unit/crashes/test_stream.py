@@ -227,7 +227,7 @@ HUNG_STACK = (
     b"[  122.000000] Call Trace:\n"
     b"[  122.000000]  __schedule+0x2f0/0x9a0\n"
     b"[  122.000000]  schedule+0x5e/0xd0\n"
-    b"[  122.000000]  toy_wait+0x30/0x60\n"
+    b"[  122.000000]  toy_hold+0x30/0x60\n"
     b"[  122.000000]  toy_write+0x40/0x90\n"
 )
 
@@ -239,7 +239,7 @@ def test_silence_completes_a_report_whose_stack_is_out() -> None:
     assert stream.pending
     assert stream.feed(HUNG_STACK) == []
     (report,) = stream.flush()
-    assert (report.title, report.complete) == ("INFO: task hung in toy_wait", True)
+    assert (report.title, report.complete) == ("INFO: task hung in toy_hold", True)
     assert (report.start, report.end) == (0, len(HUNG + HUNG_STACK))
     assert not stream.pending
     assert stream.flush() == stream.close() == []
