@@ -77,7 +77,9 @@ def remote_commit(url: str, ref: str, cache: Path, where: str, say: Say) -> Comm
 
 def export(commit: Commit, into: Path) -> None:
     """Writes the commit's files (git-archive(1)) into a folder. Raises InfrastructureError."""
-    argv = ["git", "-C", str(commit.repository), "archive", "--format=tar", commit.id]
+    # without it, files are writable to a group (git-config(1), tar.umask)
+    git = ["git", "-c", "tar.umask=0022", "-C", str(commit.repository)]
+    argv = [*git, "archive", "--format=tar", commit.id]
     with subprocess.Popen(
         argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL
     ) as archive:

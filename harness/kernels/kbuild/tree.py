@@ -174,7 +174,9 @@ def _put(wanted: Path, at: Path) -> bool:
         at.unlink(missing_ok=True)
         return present
     mode = wanted.stat().st_mode & 0o777
-    if at.is_file() and not at.is_symlink() and at.stat().st_mode & 0o777 == mode:
+    # who may read or write it is no content: only whether it is a program
+    same_kind = at.is_file() and not at.is_symlink() and (at.stat().st_mode ^ mode) & 0o111 == 0
+    if same_kind:
         if at.samefile(wanted):
             return False
         same_size = at.stat().st_size == wanted.stat().st_size

@@ -44,6 +44,16 @@ def test_refs_are_builds_that_share_what_they_can(history: FakeLinux, by_url: bo
     assert history.build(git=git, ref="v1") == first
 
 
+def test_an_export_has_the_modes_that_git_keeps(history: FakeLinux) -> None:
+    (history.tree / "scripts/config.awk").chmod(0o755)
+    commit = history.commit("v3")
+    history.build(git="../tree", ref="v3")
+    tree = history.cache / f"sources/git-{commit}"
+    modes = {name: (tree / name).stat().st_mode & 0o777 for name in ("Makefile", "mm/swap.c")}
+    assert modes == {"Makefile": 0o644, "mm/swap.c": 0o644}
+    assert (tree / "scripts/config.awk").stat().st_mode & 0o777 == 0o755
+
+
 def test_changes_in_the_worktree_are_no_part_of_a_commit(history: FakeLinux) -> None:
     (history.tree / "mm/swap.c").write_text("#error not committed\n")
     kernel = history.build(git="../tree", ref="HEAD")
