@@ -2,6 +2,7 @@
 """Trees named on the command line."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ _SOURCE = {
 _PACKAGE = {"package": "linux-image-6.1", "suite": "bookworm"}
 
 
-def _target(**kernels: dict[str, object]) -> Target:
+def _target(**kernels: Mapping[str, object]) -> Target:
     content = {
         "title": "some race",
         "system": "linux",

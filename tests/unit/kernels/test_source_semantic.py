@@ -135,7 +135,7 @@ def test_one_of_the_optional_files_must_change(faulty: FakeLinux) -> None:
 def test_a_mistake_in_it_is_shown(faulty: FakeLinux) -> None:
     with pytest.raises(ConfigurationError, match=r"hook\.cocci: spatch cannot apply it") as caught:
         _build(faulty, _hook(faulty, rule=_RULE.replace("@@\n  page", "@\n  page")))
-    assert "line 4" in str(caught.value)
+    assert "line 5" in str(caught.value)
     assert list((faulty.cache / "semantic").iterdir()) == []
 
 
