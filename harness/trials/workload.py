@@ -30,14 +30,10 @@ class WorkloadOutput:
 
     def feed(self, data: bytes) -> list[WorkloadEvent]:
         """The events completed by `data`. A line of more than _MAX_LINE bytes is none."""
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        if lines and self._overlong:
-            del lines[0]
-            self._overlong = False
-        if self._overlong or len(self._rest) > _MAX_LINE:
-            if not self._overlong:
-                self._note(self._rest)
-            self._rest, self._overlong = b"", True
+        first, *others = data.split(b"\n")
+        # an overlong line is cut where it would be had it come in one piece: it is no event
+        lines = [line[:_MAX_LINE] for line in (self._rest[:_MAX_LINE] + first, *others)]
+        self._rest = lines.pop()
         return [event for line in lines if (event := self._parse(line)) is not None]
 
     def _parse(self, line: bytes) -> WorkloadEvent | None:
