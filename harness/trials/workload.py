@@ -24,15 +24,14 @@ class WorkloadOutput:
 
     def __init__(self) -> None:
         self._rest = b""
-        self._overlong = False
         self.noise: list[str] = []
         """The first lines that were no events (a shell's error message, say)."""
 
     def feed(self, data: bytes) -> list[WorkloadEvent]:
         """The events completed by `data`. A line of more than _MAX_LINE bytes is none."""
         first, *others = data.split(b"\n")
-        # an overlong line is cut where it would be had it come in one piece: it is no event
-        lines = [line[:_MAX_LINE] for line in (self._rest[:_MAX_LINE] + first, *others)]
+        # of an overlong line, which is no event, the same part is kept in any chunking
+        lines = [line[: _MAX_LINE + 1] for line in (self._rest + first, *others)]
         self._rest = lines.pop()
         return [event for line in lines if (event := self._parse(line)) is not None]
 
