@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError
+from harness.kernels.kbuild.interrupt import interruptible
 from harness.kernels.kbuild.origin import find_commit
 from harness.plan.load import Target
 from harness.plan.models import KernelRecipe, is_url
@@ -92,7 +93,8 @@ def pinned(override: SourceOverride, cache: Path, say: Say) -> SourceOverride:
     def pin(tree: NamedTree | None) -> NamedTree | None:
         if tree is None or tree.ref is None or tree.commit is not None:
             return tree
-        commit = find_commit(tree.location, tree.ref, Path(), cache, say).id
+        with interruptible():
+            commit = find_commit(tree.location, tree.ref, Path(), cache, say).id
         say(f"{tree.location}: {tree.ref} is {commit}")
         return replace(tree, commit=commit)
 
