@@ -479,6 +479,8 @@ int main(int argc, char **argv)
 	if (channel < 0) {
 		printf("init: control channel %s: %s\n", device ? device : "/dev/ttyS1",
 		       strerror(errno));
+		fflush(stdout);
+		tcdrain(1);	/* the panic's own words would overtake it, and the rest be lost */
 		return 1;	/* the kernel panics: a void boot with its reason on the console */
 	}
 	prepare_timers();
