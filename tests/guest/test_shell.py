@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
+from typing import Any
 
 import pexpect
 import pytest
@@ -61,21 +63,22 @@ def test_a_prompt_for_a_person(harness: Harness) -> None:
 
 
 @pytest.mark.parametrize("source", ["pipe", "file", "nothing"])
-def test_a_script_instead_of_a_person(harness: Harness, source: str, tmp_path: object) -> None:
-    script = f"{tmp_path}/script"
-    with open(script, "w") as file:  # noqa: PTH123
-        # more than a terminal's buffer: nothing may be lost
-        file.writelines(f"x=$((x + {n}))\n" for n in range(1, 401))
-        file.write("echo sum $x\nexit 9\n")
-    how = {"pipe": f"cat {script} |", "file": "", "nothing": ""}[source]
-    redirect = {"pipe": "", "file": f"<{script}", "nothing": "</dev/null"}[source]
-    done = subprocess.run(
-        f"{how} {sys.executable} -c 'from harness.cli import main; main()' shell {redirect}",
-        shell=True, capture_output=True, text=True, timeout=100, check=False,
-        env=os.environ | {"PYTHONPATH": str(PROJECT)},
-    )  # fmt: skip
-    if source == "nothing":
-        assert done.returncode == 0, done.stderr
+def test_a_script_instead_of_a_person(source: str, tmp_path: Path) -> None:
+    script = tmp_path / "script"
+    # more than a terminal's buffer: nothing may be lost
+    lines = "".join(f"x=$((x + {n}))\n" for n in range(1, 401))
+    script.write_text(f"{lines}echo sum $x\nexit 9\n")
+    command = [sys.executable, "-c", "from harness.cli import main; main()", "shell"]
+    how: dict[str, Any] = {"capture_output": True, "text": True, "timeout": 100, "check": False}
+    how["env"] = os.environ | {"PYTHONPATH": str(PROJECT)}
+    if source == "pipe":
+        done = subprocess.run(command, input=script.read_text(), **how)
+    elif source == "file":
+        with script.open() as file:
+            done = subprocess.run(command, stdin=file, **how)
     else:
-        assert "sum 80200" in done.stdout
-        assert done.returncode == 9
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, **how)
+        assert done.returncode == 0, done.stderr
+        return
+    assert "sum 80200" in done.stdout
+    assert done.returncode == 9
