@@ -50,8 +50,8 @@ class Tally:
         self.timeouts += sum(rule["timed_out"] for rule in map(vars, record.failpoints.values()))
 
 
-async def measure(arms: list[PreparedArm], trials: int) -> dict[str, Tally]:
-    """Runs the trials in turns and counts their attempts."""
+async def measure(arms: list[PreparedArm], trials: int, restore: bool) -> dict[str, Tally]:
+    """Runs the trials in turns, restored or booted, and counts their attempts."""
     tallies = {arm.name: Tally() for arm in arms}
     watcher = TerminalWatcher(Console(stderr=True))
     with tempfile.TemporaryDirectory(prefix="harness-bench-") as name:
@@ -61,7 +61,7 @@ async def measure(arms: list[PreparedArm], trials: int) -> dict[str, Tally]:
                 for arm in arms:
                     folder = Path(name) / f"{arm.name}-{number}"
                     folder.mkdir()
-                    ready = replace(arm, snapshot=await snapshots.of(arm))
+                    ready = replace(arm, snapshot=await snapshots.of(arm)) if restore else arm
                     seed = trial_seed(0, arm.name, number)
                     tallies[arm.name].add(await run_trial(ready, number, 0, seed, folder))
                 print(f"{number} of {trials}: {tallies}", file=sys.stderr, flush=True)
@@ -110,7 +110,7 @@ def measure_on(
         for arm in arms
         if arm.name in (forced, unforced)
     ]
-    tallies = asyncio.run(measure(chosen, trials))
+    tallies = asyncio.run(measure(chosen, trials, request.guest.model.boot.snapshot))
     return {
         "case": case.name,
         "guest": guest,

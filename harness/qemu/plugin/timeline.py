@@ -34,8 +34,9 @@ class Outcome(IntEnum):
 class Event:
     """One event of the plugin.
 
-    `attempt` is the number of marks since the start when the vCPU came to the point. `start_ns` and `end_ns` are
-    nanoseconds of the host's CLOCK_MONOTONIC (time.monotonic_ns()), equal unless it is a hold.
+    `attempt` is the number of marks since the start when the vCPU came to the point. `start_ns`
+    and `end_ns` are nanoseconds of the host's CLOCK_MONOTONIC (time.monotonic_ns()), equal unless
+    it is a hold.
     `value` is what an order had counted when its hold ended, or a mark's new attempt.
     """
 
