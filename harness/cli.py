@@ -106,6 +106,8 @@ def repro(
         folder = find_campaign(results, resume or None, target)
         watcher = TerminalWatcher(console, before=folder.records())
         with watcher:
+            if any((trials, confidence, seed is not None, arms, no_failpoints, cold_boot)):
+                watcher.say("note: --resume keeps the campaign's own plan; other options are unused")
             asyncio.run(resume_campaign(folder, project, cache, watcher))
     else:
         loaded = load_target(project, target)
