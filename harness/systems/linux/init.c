@@ -286,7 +286,7 @@ static void set_window_size(uint16_t id, const uint8_t *payload)
 
 #ifdef __powerpc64__
 /*
- * QEMU before 8.2 does not migrate the decrementer of a TCG guest: a restored CPU gets no timer
+ * QEMU 7.2 does not migrate the decrementer of a TCG guest: a restored CPU gets no timer
  * interrupt any more, until somebody sets its decrementer. Work that perf defers to an interrupt
  * does so at once on powerpc (arch_irq_work_raise()), and the interrupt sets the decrementer to the
  * next event that the kernel remembers: so every CPU takes one page fault, which is counted by an
