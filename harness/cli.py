@@ -107,7 +107,7 @@ def repro(
         watcher = TerminalWatcher(console, before=folder.records())
         with watcher:
             if any((trials, confidence, seed is not None, arms, no_failpoints, cold_boot)):
-                watcher.say("note: --resume keeps the campaign's own plan; other options are unused")
+                watcher.say("note: --resume keeps the campaign's plan; other options are unused")
             asyncio.run(resume_campaign(folder, project, cache, watcher))
     else:
         loaded = load_target(project, target)
