@@ -51,7 +51,7 @@ struct page_content {
 struct shared {
 	_Atomic long turn;		/* attempt that the victim may start */
 	_Atomic long finished;		/* attempt whose swap-in the victim has finished */
-	_Atomic long failures;		/* reads that did not return a whole page header */
+	_Atomic int unread;		/* the last read did not return a whole page header */
 	_Atomic int stop;
 };
 
@@ -290,6 +290,8 @@ static struct outcome attempt(long number, uint64_t *random)
 	}
 	while (shared->finished != number)
 		sched_yield();
+	if (shared->unread)
+		outcome.failed = "the victim could not read the page";
 	outcome.wrong += check(number, first);
 	return outcome;
 }
@@ -321,8 +323,8 @@ static _Noreturn void be_victim(pid_t aggressor)
 			sched_yield();
 			continue;
 		}
-		if (process_vm_readv(aggressor, &local, 1, &remote, 1, 0) != sizeof header)
-			shared->failures++;
+		shared->unread = process_vm_readv(aggressor, &local, 1, &remote, 1, 0) !=
+				 sizeof header;
 		victim_done();
 		drain_lru_batch(dummy);
 		shared->finished = done = turn;
@@ -432,8 +434,6 @@ static void run(long attempts, uint64_t random)
 	}
 	shared->stop = 1;
 	waitpid(victim, NULL, 0);
-	if (shared->failures)
-		fail_to_run("%ld reads by the victim failed", (long)shared->failures);
 	report("done", ",\"operations\":%ld,\"reproduced\":%ld,\"failed\":%ld,\"came_round\":%ld",
 	       attempts, reproduced, failed, came_round);
 }
