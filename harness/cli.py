@@ -248,7 +248,8 @@ def replay(trial: Path, as_json: bool) -> int:
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Entry point of the console script."""
-    # without a terminal a campaign is ended by SIGTERM, and must clean up as with Ctrl-C
+    # a shell starts its background jobs with SIGINT ignored; SIGTERM is to clean up as Ctrl-C does
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     sys.exit(_run(arguments))
 

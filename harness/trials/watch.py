@@ -186,7 +186,12 @@ class Watch:
         self.ended.set()
 
     async def follow_shutdown(self) -> None:
-        """Ends the trial when a guest that stays for its memory dump has shut itself down."""
+        """Ends the trial when a guest that stays for its memory dump has shut itself down.
+
+        Without a dump to be made QEMU ends with its guest, and its end says more.
+        """
+        if not self.arm.dump_memory:
+            return
         why = await shut_down(self.guest.monitor)
         if self.seen.lost is None:
             self.seen.lost = f"the guest shut itself down ({why}) during the trial"
@@ -245,7 +250,8 @@ async def watch_until_end(watch: Watch, failpoints: ArmedFailpoints, command: st
             failpoints.drain()
             watch.check_time()
         failpoints.disarm()
-        if exited.done() or (watch.seen.lost is not None and not down.done()):
+        shut_itself_down = watch.arm.dump_memory and down.done()
+        if exited.done() or (watch.seen.lost is not None and not shut_itself_down):
             await _let_console_end(watch, exited)
         if watch.seen.silent_seconds is not None:
             await _record_hang(watch)
