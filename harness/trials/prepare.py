@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """From a target and a guest to arms that are ready to run."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.errors import ConfigurationError, UsageError
@@ -127,6 +127,9 @@ def _ready_kernel(
     guest, model = request.guest, request.target.model
     recipe = kernel_recipes(request.target, guest.name, request.source)[name]
     kernel = acquire_kernel(recipe, guest.model.arch, request.target.folder, request.cache, say)
+    if recipe.append:
+        # arms of one binary differ in their command lines: the label tells them apart
+        kernel = replace(kernel, label=f"{kernel.label} {' '.join(recipe.append)}")
     image = SYSTEMS[guest.model.system].build_image(
         guest.model,
         kernel,
