@@ -11,6 +11,8 @@ from running import PROJECT, Edit, Harness, make_project
 
 settings.register_profile("house", deadline=None)  # a loaded host is no failure
 settings.load_profile("house")
+# whoever runs the tests in the background has SIGINT ignored, and so would what they start
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

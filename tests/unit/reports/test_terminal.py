@@ -46,7 +46,8 @@ def test_plain_lines_have_verdict_rate_interval_and_eta() -> None:
     assert len(lines) == 2 + len(RUN)
 
 
-def test_a_terminal_gets_a_table() -> None:
+def test_a_terminal_gets_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")  # the tests' own terminal may be a dumb one
     text = show(True, RUN)
     assert "\x1b[" in text
     for column in ("arm", "reproduced", "void", "rate", "interval"):
