@@ -16,7 +16,7 @@ help:
 	@echo "make test-full   all of them, the slow ones too"
 	@echo "make bench       the benchmarks; each prints one JSON line at its end"
 	@echo "make setup       distribution packages and .venv, which the others do by themselves"
-	@echo "make setup-all   also QEMU and compilers for guests on arm64 and ppc64le"
+	@echo "make setup-all   also what guests on arm64 and ppc64le and some tests need"
 
 setup:
 	@scripts/setup
@@ -24,12 +24,13 @@ setup:
 setup-all:
 	@scripts/setup --all
 
-repro: setup
+# what guests of other architectures need, only where one is asked for
+repro: $(if $(filter-out x86_64,$(ARCH)),setup-all,setup)
 	$(PY)/harness repro $(TARGET) $(if $(ARCH),--arch $(ARCH)) $(if $(TRIALS),--trials $(TRIALS)) \
 	    $(if $(SOURCE),--source '$(SOURCE)') $(if $(SOURCE_BUGGY),--source-buggy '$(SOURCE_BUGGY)') \
 	    $(if $(SOURCE_FIXED),--source-fixed '$(SOURCE_FIXED)') $(ARGS)
 
-lint: setup
+lint: setup-all
 	$(PY)/ruff check .
 	$(PY)/ruff format --check .
 	$(PY)/mypy
@@ -37,7 +38,7 @@ lint: setup
 test: lint
 	$(PY)/pytest -m "not slow" $(ARGS)
 
-test-unit: setup
+test-unit: setup-all
 	$(PY)/pytest tests/unit $(ARGS)
 
 test-full: lint
