@@ -55,7 +55,7 @@ async def boot(ready: ReadyKernel, folder: Path, setup: bool) -> float:
     """CPU seconds from nothing to a guest that answers."""
     own = time.process_time()
     async with started_guest(ready.plan, GuestFiles.within(folder)) as guest:
-        for command in ready.setup if setup else ():
+        for command in ready.image.setup if setup else ():
             await guest.channel.check(command)
         return guest.process.cpu_seconds() + time.process_time() - own
 
@@ -74,7 +74,7 @@ async def measure(ready: ReadyKernel, initrd: Path, pairs: int, folder: Path) ->
         async with started_guest(
             ready.plan, GuestFiles.within(folder), memory=memory_of(snapshot)
         ) as guest:
-            for command in ready.setup:
+            for command in ready.image.setup:
                 await guest.channel.check(command)
             await save_snapshot(guest.monitor, snapshot)
         for number in range(1, pairs + 1):

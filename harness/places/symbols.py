@@ -24,6 +24,7 @@ _CLONE = re.compile(r"\.(?:isra|constprop|part|llvm|lto_priv)\.\d+")
 _COLD = re.compile(r"\.cold(?:\.\d+)?")
 
 # ELF mapping symbols (arm64: $x, $d) and the compiler's local labels name no place.
+_ELF_MAGIC = b"\x7fELF"
 _NO_PLACE = re.compile(r"\$[a-z](?:\.|$)|\.L")
 
 _MANY = 8
@@ -57,6 +58,15 @@ class SymbolTable:
 
     symbols: tuple[Symbol, ...]
     source: str
+
+    @classmethod
+    def read(cls, data: bytes, source: str) -> "SymbolTable":
+        """Read symbols of either format: an ELF executable, or else the text of /proc/kallsyms.
+
+        Raises ConfigurationError as `from_elf` and `from_kallsyms` do.
+        """
+        read = cls.from_elf if data.startswith(_ELF_MAGIC) else cls.from_kallsyms
+        return read(data, source)
 
     @classmethod
     def from_kallsyms(cls, data: bytes, source: str = "kallsyms") -> "SymbolTable":

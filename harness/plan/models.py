@@ -22,6 +22,7 @@ from harness.failpoints.mechanisms import TCG_PLUGIN, refuse_unsupported
 from harness.places.syntax import parse_place
 
 Arch = Literal["x86_64", "i386", "arm64", "ppc64le"]
+SystemName = Literal["linux", "gnumach", "freebsd"]
 
 _NAME = r"^[a-z0-9][a-z0-9_-]*$"
 Name = Annotated[str, Field(pattern=_NAME, max_length=64)]
@@ -104,11 +105,17 @@ class GuestModel(Model):
     """A guest config."""
 
     title: str
-    system: Literal["linux"]
+    system: SystemName
     arch: Arch
     machine: MachineModel
     boot: BootModel
-    userland: GuestUserlandModel
+    userland: GuestUserlandModel | None = None
+
+    @model_validator(mode="after")
+    def _linux_has_a_userland(self) -> "GuestModel":
+        if self.system == "linux" and self.userland is None:
+            raise ValueError("a Linux guest needs a [userland] table with `busybox`")
+        return self
 
 
 _SOURCE_KINDS = ("package", "directory", "git", "tarball")
@@ -327,7 +334,7 @@ class TargetModel(Model):
     required_arms: ClassVar[tuple[str, ...]] = ("buggy", "fixed")
 
     title: str
-    system: Literal["linux"]
+    system: SystemName
     guests: list[Name] = Field(min_length=1)
     references: list[str] = []
     kernels: dict[Name, dict[Name, KernelRecipe]]

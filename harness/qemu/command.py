@@ -25,11 +25,26 @@ class Machine:
 
 @dataclass(frozen=True)
 class Boot:
-    """What a direct kernel boot loads."""
+    """What is started: a kernel that QEMU loads by itself, or what `arguments` name."""
 
-    kernel: Path
-    initrd: Path
-    append: tuple[str, ...]
+    kernel: Path | None
+    initrd: Path | str | None = None
+    """A file; as a text it is what QEMU's -initrd takes for a multiboot kernel: files with their
+    arguments, with commas between them."""
+    append: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
+    """Further QEMU arguments: a disk to boot from."""
+
+    def argv(self) -> list[str]:
+        """QEMU's arguments for it."""
+        argv = []
+        if self.kernel is not None:
+            argv += ["-kernel", str(self.kernel)]
+        if self.initrd is not None:
+            argv += ["-initrd", str(self.initrd)]
+        if self.append:
+            argv += ["-append", " ".join(self.append)]
+        return [*argv, *self.arguments]
 
 
 @dataclass(frozen=True)
@@ -79,8 +94,7 @@ class QemuCommand:
                 f"memory-backend-file,id=ram,size={machine.memory_mib}M"
                 f",mem-path={_escape(str(self.memory.file))},share={share}",
             ]
-        argv += ["-kernel", str(self.boot.kernel), "-initrd", str(self.boot.initrd)]
-        argv += ["-append", " ".join(self.boot.append)]
+        argv += self.boot.argv()
         argv += ["-chardev", f"socket,id=console,fd={lines.console}", *machine.console]
         argv += ["-chardev", f"socket,id=control,fd={lines.control}", *machine.control]
         argv += ["-chardev", f"socket,id=monitor,fd={lines.monitor}"]

@@ -1,52 +1,90 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What the harness asks of an operating system."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from harness.console.channel import ControlChannel
 from harness.kernels.kernel import Kernel
-from harness.plan.models import GuestModel
+from harness.places.image import KernelImage
+from harness.places.symbols import SymbolTable
+from harness.plan.models import GuestModel, KernelRecipe, TargetUserlandModel
 from harness.progress import Say
+from harness.qemu.command import Boot
+
+
+@dataclass(frozen=True)
+class ImageOrder:
+    """What a guest image is made from."""
+
+    guest: GuestModel
+    kernel: Kernel
+    userland: TargetUserlandModel
+    workload: Path | None = None
+    append: tuple[str, ...] = ()
+    """Words for the kernel's command line beside those of the guest config."""
 
 
 @dataclass(frozen=True)
 class GuestImage:
-    """A micro-guest's root file system and how to use it."""
+    """Something bootable and how to use it."""
 
-    file: Path
+    boot: Boot
     setup: tuple[str, ...]
-    """Shell commands to run in a booted guest before it counts as ready."""
+    """Commands to run in a booted guest before it counts as ready, the target's own after them."""
     workload: str
-    """Path of the workload in the guest."""
+    """What the workload is called in the guest."""
 
 
 class System(Protocol):
     """One operating system; all the harness knows of it is behind this."""
 
-    def build_image(
-        self,
-        guest: GuestModel,
-        kernel: Kernel,
-        modules: Sequence[str],
-        files: Mapping[str, bytes],
-        workload: Path | None,
-        cache: Path,
-        say: Say,
-    ) -> GuestImage:
-        """Builds the image, or finds it in the cache; `files` are added, by their absolute paths
-        in the guest. Raises HarnessError."""
+    def acquire_kernel(
+        self, recipe: KernelRecipe, guest: GuestModel, folder: Path, cache: Path, say: Say
+    ) -> Kernel:
+        """The kernel of a recipe; `folder` has the recipe's files. Raises HarnessError."""
+        ...
+
+    def compile_workload(self, source: Path, guest: GuestModel, cache: Path, say: Say) -> Path:
+        """The program made from one C file, an ELF file whose symbols are places.
+
+        Headers are beside the source. Raises HarnessError.
+        """
+        ...
+
+    def build_image(self, order: ImageOrder, cache: Path, say: Say) -> GuestImage:
+        """Builds the image, or finds it in the cache. Raises HarnessError."""
+        ...
+
+    def workload_command(
+        self, image: GuestImage, seed: int, arguments: Mapping[str, int | str]
+    ) -> str:
+        """The command that starts the workload in a ready guest."""
         ...
 
     def trial_start_command(self, seed: int) -> str:
-        """A shell command that gives a restored guest randomness of its own and says so.
+        """A command that gives a restored guest randomness of its own and says so.
 
         It leaves a line on the console, so that the trial's part of it has a beginning.
         """
         ...
 
+    def symbols_file(self, kernel: Kernel, cache: Path) -> Path:
+        """Where the kernel's symbols are, in a format that `SymbolTable.read` knows.
+
+        They may have to be read out of a booted guest first (`read_symbols`).
+        """
+        ...
+
     async def read_symbols(self, channel: ControlChannel) -> bytes:
-        """The running kernel's symbols, in the format of /proc/kallsyms."""
+        """The running kernel's symbols, those of its modules too, for `symbols_file`.
+
+        Raises GuestError, also where the system cannot say.
+        """
+        ...
+
+    def kernel_text(self, kernel: Kernel, symbols: SymbolTable) -> KernelImage:
+        """The kernel's code by virtual address. Raises ConfigurationError."""
         ...

@@ -8,6 +8,7 @@ from harness.kernels.kernel import Kernel
 from harness.plan.models import SymptomModel
 from harness.qemu.guest import GuestPlan
 from harness.qemu.snapshot import Snapshot
+from harness.systems.base import GuestImage
 from harness.trials.external import ExternalFailpoints
 
 
@@ -20,8 +21,7 @@ class PreparedArm:
     expect: str
     kernel: Kernel
     plan: GuestPlan
-    setup: tuple[str, ...]
-    workload: str
+    image: GuestImage
     workload_args: dict[str, int | str]
     failpoints: ExternalFailpoints | None
     symptoms: tuple[SymptomModel, ...]
@@ -30,7 +30,7 @@ class PreparedArm:
     snapshot: Snapshot | None = None
     arch: str = "x86_64"
     symbols_file: Path | None = None
-    """Where the kernel's symbols are cached, if they were ever read."""
+    """Where the kernel's symbols are, if they were ever read."""
     dump_memory: bool = False
     """Whether a guest that crashed or hung leaves its memory in the trial's evidence."""
 

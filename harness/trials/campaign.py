@@ -138,7 +138,7 @@ class Snapshots:
 
     async def of(self, arm: PreparedArm) -> Snapshot:
         """The snapshot that the arm's trials start from."""
-        key = (arm.plan.boot, arm.setup)
+        key = (arm.plan.boot, arm.image.setup)
         if key not in self._made:
             storage = self._stack.enter_context(snapshot_storage())
             self._watcher.say(f"booting {arm.kernel.label} for a snapshot")
@@ -153,7 +153,7 @@ class Snapshots:
         for attempt in range(1, _BOOT_TRIES + 1):
             try:
                 async with started_guest(arm.plan, files, memory=memory_of(storage)) as guest:
-                    await guest.set_up(arm.setup)
+                    await guest.set_up(arm.image.setup)
                     await save_snapshot(guest.monitor, storage)
                 return files
             except GuestError as error:

@@ -58,7 +58,7 @@ def cached_symbols(arm: PreparedArm) -> SymbolTable | None:
     if arm.symbols_file is None:
         return None
     try:
-        return SymbolTable.from_kallsyms(arm.symbols_file.read_bytes(), arm.kernel.label)
+        return SymbolTable.read(arm.symbols_file.read_bytes(), arm.kernel.label)
     except (OSError, ConfigurationError):
         return None
 
@@ -74,6 +74,6 @@ async def _live_symbols(guest: RunningGuest, arm: PreparedArm) -> SymbolTable | 
     try:
         async with asyncio.timeout(_SYMBOLS_SECONDS):
             data = await SYSTEMS[arm.system].read_symbols(guest.channel)
-        return SymbolTable.from_kallsyms(data, arm.kernel.label)
+        return SymbolTable.read(data, arm.kernel.label)
     except (GuestError, ConfigurationError, TimeoutError):
         return None

@@ -5,22 +5,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.errors import ConfigurationError, UsageError
-from harness.kernels.acquire import acquire_kernel
 from harness.kernels.kernel import Kernel
 from harness.kernels.override import SourceOverride, kernel_recipes
-from harness.kernels.toolchain import WORKLOAD_BASE, compile_static
 from harness.places.resolve import ResolvedPlace
 from harness.plan.load import Guest, Target
 from harness.plan.models import ArmModel, TargetModel
 from harness.progress import Say
 from harness.qemu.accelerator import TCG, choose_accelerator
-from harness.qemu.command import Boot, Machine
+from harness.qemu.command import Machine
 from harness.qemu.guest import GuestPlan
 from harness.qemu.process import require_qemu
-from harness.systems.base import GuestImage
-from harness.systems.filesystem_image import filesystem_image
+from harness.systems.base import GuestImage, ImageOrder
 from harness.systems.registry import SYSTEMS
-from harness.systems.symbols import kernel_symbols, kernel_text, symbols_file
+from harness.systems.symbols import kernel_symbols
 from harness.trials.arm import PreparedArm
 from harness.trials.external import (
     ExternalFailpoints,
@@ -79,7 +76,7 @@ async def prepare_arms(request: Request, say: Say) -> list[PreparedArm]:
     if not request.failpoints:
         arms = [arm.model_copy(update={"use": []}) for arm in arms]
     machine = _machine(request, needs_tcg=_has_external(model), say=say)
-    workload = _workload(request)
+    workload = _workload(request, say)
     kernels: dict[str, ReadyKernel] = {}
     prepared = []
     for arm in arms:
@@ -91,12 +88,11 @@ async def prepare_arms(request: Request, say: Say) -> list[PreparedArm]:
 
 @dataclass(frozen=True)
 class ReadyKernel:
-    """A kernel with its image: what can be booted. `setup` makes the booted guest ready."""
+    """A kernel with its image: what can be booted."""
 
     kernel: Kernel
     image: GuestImage
     plan: GuestPlan
-    setup: tuple[str, ...]
 
 
 def _has_external(target: TargetModel) -> bool:
@@ -126,35 +122,23 @@ def _ready_kernel(
 ) -> ReadyKernel:
     guest, model = request.guest, request.target.model
     recipe = kernel_recipes(request.target, guest.name, request.source)[name]
-    kernel = acquire_kernel(recipe, guest.model.arch, request.target.folder, request.cache, say)
+    system = SYSTEMS[guest.model.system]
+    kernel = system.acquire_kernel(recipe, guest.model, request.target.folder, request.cache, say)
     if recipe.append:
         # arms of one binary differ in their command lines: the label tells them apart
         kernel = replace(kernel, label=f"{kernel.label} {' '.join(recipe.append)}")
-    image = SYSTEMS[guest.model.system].build_image(
-        guest.model,
-        kernel,
-        model.userland.modules,
-        files={
-            f"/images/{image.name}.gz": filesystem_image(image, request.cache, say)
-            for image in model.userland.image
-        },
-        workload=workload,
-        cache=request.cache,
-        say=say,
+    image = system.build_image(
+        ImageOrder(guest.model, kernel, model.userland, workload, tuple(recipe.append)),
+        request.cache,
+        say,
     )
-    boot = Boot(kernel.image, image.file, (*guest.model.boot.append, *recipe.append))
-    return ReadyKernel(
-        kernel,
-        image,
-        GuestPlan(machine, boot, guest.model.boot.seconds),
-        setup=(*image.setup, *model.userland.setup),
-    )
+    return ReadyKernel(kernel, image, GuestPlan(machine, image.boot, guest.model.boot.seconds))
 
 
 def prepare_kernel(request: Request, name: str, say: Say) -> ReadyKernel:
     """One of the target's kernels, ready to boot, for a person. Raises HarnessError."""
     machine = _machine(request, needs_tcg=_has_external(request.target.model), say=say)
-    return _ready_kernel(request, name, machine, _workload(request), say)
+    return _ready_kernel(request, name, machine, _workload(request, say), say)
 
 
 async def find_places(
@@ -162,7 +146,7 @@ async def find_places(
 ) -> list[tuple[str, ResolvedPlace | str]]:
     """Every place of the target in one of its kernels, or why it is not there."""
     ready = prepare_kernel(request, name, say)
-    code = await _kernel_code(request, ready, _workload(request), say)
+    code = await _kernel_code(request, ready, _workload(request, say), say)
     found: list[tuple[str, ResolvedPlace | str]] = []
     for place in request.target.model.place:
         try:
@@ -172,20 +156,15 @@ async def find_places(
     return found
 
 
-def _workload(request: Request) -> Path:
+def _workload(request: Request, say: Say) -> Path:
     source = request.project / "workloads" / request.target.model.workload.program
     if not source.is_file():
         raise ConfigurationError(
             f"{request.target.file}: workload.program: {source.name!r}: there is no such file in "
             f"{source.parent}"
         )
-    return compile_static(
-        source,
-        request.cache,
-        request.guest.model.arch,
-        include=request.project / "workloads",
-        text_base=WORKLOAD_BASE,
-    )
+    guest = request.guest.model
+    return SYSTEMS[guest.system].compile_workload(source, guest, request.cache, say)
 
 
 async def _prepare_arm(
@@ -208,15 +187,14 @@ async def _prepare_arm(
         expect=arm.expect,
         kernel=ready.kernel,
         plan=ready.plan,
-        setup=ready.setup,
-        workload=ready.image.workload,
+        image=ready.image,
         workload_args=model.workload.args | extra | arm.args,
         failpoints=failpoints,
         symptoms=tuple(model.symptom),
         heartbeat_seconds=model.workload.heartbeat_seconds,
         trial_seconds=model.budget.trial_seconds,
         arch=guest.model.arch,
-        symbols_file=symbols_file(ready.kernel, request.cache),
+        symbols_file=SYSTEMS[guest.model.system].symbols_file(ready.kernel, request.cache),
     )
 
 
@@ -224,12 +202,11 @@ async def _kernel_code(
     request: Request, ready: ReadyKernel, workload: Path, say: Say
 ) -> KernelCode:
     guest = request.guest.model
-    symbols = await kernel_symbols(
-        ready.kernel, ready.plan, SYSTEMS[guest.system], request.cache, say
-    )
+    system = SYSTEMS[guest.system]
+    symbols = await kernel_symbols(ready.kernel, ready.plan, system, request.cache, say)
     return KernelCode(
         arch=guest.arch,
         symbols=symbols,
-        image=kernel_text(ready.kernel, symbols),
+        image=system.kernel_text(ready.kernel, symbols),
         workload=workload.read_bytes(),
     )

@@ -36,7 +36,7 @@ async def run_shell(request: Request, kernel: str, command: str, say: Say) -> in
     with tempfile.TemporaryDirectory(prefix="harness-shell-") as folder:
         say(f"booting {ready.kernel.label}")
         async with started_guest(ready.plan, GuestFiles.within(Path(folder))) as guest:
-            await guest.set_up(ready.setup)
+            await guest.set_up(ready.image.setup)
             if command:
                 return await _run_command(guest, command)
             say("the guest is ready; leave it with exit or Ctrl-D")

@@ -2,7 +2,6 @@
 """One trial: a ready guest, armed failpoints, the workload, and a watch until the verdict."""
 
 import json
-import shlex
 import time
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
@@ -91,14 +90,15 @@ async def _run_trial(
                 folder / "qemu.json",
                 {"argv": guest.process.argv, "version": qemu_version(arm.plan.machine.binary)},
             )
-            setup = arm.setup if arm.snapshot is None else ()
+            setup = arm.image.setup if arm.snapshot is None else ()
             await guest.set_up([*setup, SYSTEMS[arm.system].trial_start_command(seed)])
             if arm.dump_memory:
                 await keep_after_shutdown(guest.monitor)
             ready = (time.monotonic() - started, guest.process.cpu_seconds())
             watch = Watch(arm, guest)
             seen = watch.seen
-            await watch_until_end(watch, failpoints, _command_line(arm, seed))
+            command = SYSTEMS[arm.system].workload_command(arm.image, seed, arm.workload_args)
+            await watch_until_end(watch, failpoints, command)
             if arm.dump_memory and watch.shows_trouble and guest.process.exit_status is None:
                 watch.notes.append(await record_memory(guest, arm, folder))
         except GuestError as error:
@@ -146,11 +146,6 @@ async def _run_trial(
         notes=[*(watch.notes + watch.noise if watch else [])],
         finished=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     )
-
-
-def _command_line(arm: PreparedArm, seed: int) -> str:
-    words = [arm.workload, f"seed={seed}", *(f"{k}={v}" for k, v in arm.workload_args.items())]
-    return "exec " + shlex.join(words)
 
 
 def _check_disk(watch: Watch | None) -> None:

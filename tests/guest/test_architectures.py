@@ -74,7 +74,7 @@ def saved(arm: PreparedArm, folder: Path) -> Iterator[Snapshot]:
     async def save(snapshot: Snapshot) -> None:
         files = GuestFiles.within(folder)
         async with started_guest(arm.plan, files, memory=memory_of(snapshot)) as guest:
-            await guest.set_up(arm.setup)
+            await guest.set_up(arm.image.setup)
             await save_snapshot(guest.monitor, snapshot)
 
     with snapshot_storage() as snapshot:

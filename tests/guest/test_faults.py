@@ -142,7 +142,8 @@ def test_a_fault_before_the_workload_started_is_void(
     project: Path, tmp_path: Path, inject: Callable[[Fault, float], None], fault: Fault
 ) -> None:
     inject(fault, 0)
-    arm = replace(prepared(project, "fixed"), setup=("sleep 3",))
+    arm = prepared(project, "fixed")
+    arm = replace(arm, image=replace(arm.image, setup=("sleep 3",)))
     assert run(arm, tmp_path / "trial").verdict == "void"
 
 

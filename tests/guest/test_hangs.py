@@ -17,13 +17,15 @@ from harness.kernels.toolchain import compile_static
 from harness.paths import cache_folder
 from harness.places.symbols import SymbolTable
 from harness.plan.load import load_guest, load_target
+from harness.plan.models import TargetUserlandModel
 from harness.progress import silent
 from harness.qemu import plugin
 from harness.qemu.dump import dump_memory, keep_after_shutdown
 from harness.qemu.gdb import attached, force_returns, run_state
 from harness.qemu.guest import GuestFiles, GuestPlan, RunningGuest, started_guest
+from harness.systems.base import GuestImage, ImageOrder
 from harness.systems.registry import SYSTEMS
-from harness.systems.symbols import kernel_symbols, symbols_file
+from harness.systems.symbols import kernel_symbols
 from harness.trials.arm import PreparedArm
 from harness.trials.external import ArmedFailpoints, ExternalFailpoints
 from harness.trials.prepare import ReadyKernel, Request, prepare_kernel
@@ -44,18 +46,14 @@ class Lab:
         self.ready: ReadyKernel = prepare_kernel(
             Request(target, guest, PROJECT, cache), kernel, silent
         )
-        image = SYSTEMS["linux"].build_image(
-            guest.model,
-            self.ready.kernel,
-            (),
-            files={},
-            workload=compile_static(HERE / "hang.c", cache, "x86_64"),
-            cache=cache,
-            say=silent,
+        program = compile_static(HERE / "hang.c", cache, "x86_64")
+        self.image: GuestImage = SYSTEMS["linux"].build_image(
+            ImageOrder(guest.model, self.ready.kernel, TargetUserlandModel(), program),
+            cache,
+            silent,
         )
-        boot = replace(self.ready.plan.boot, initrd=image.file)
-        self.plan: GuestPlan = replace(self.ready.plan, boot=boot)
-        self.workload = image.workload
+        self.plan: GuestPlan = replace(self.ready.plan, boot=self.image.boot)
+        self.workload = self.image.workload
         self.symbols: SymbolTable = asyncio.run(
             kernel_symbols(self.ready.kernel, self.plan, SYSTEMS["linux"], cache, silent)
         )
@@ -106,14 +104,13 @@ class Lab:
             expect="either",
             kernel=self.ready.kernel,
             plan=self.plan,
-            setup=(),
-            workload=self.workload,
+            image=self.image,
             workload_args={"kind": kind},
             failpoints=None,
             symptoms=(),
             heartbeat_seconds=3.0,
             trial_seconds=60.0,
-            symbols_file=symbols_file(self.ready.kernel, cache_folder()),
+            symbols_file=SYSTEMS["linux"].symbols_file(self.ready.kernel, cache_folder()),
             dump_memory=True,
         )
 

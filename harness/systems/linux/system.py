@@ -2,19 +2,26 @@
 """Linux as the harness drives it."""
 
 import gzip
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
 
 from harness.console.channel import ControlChannel
 from harness.errors import ConfigurationError
 from harness.files import make_folder_once
+from harness.kernels.acquire import acquire_kernel
 from harness.kernels.apt import fetch_package, unpack
 from harness.kernels.kernel import Kernel
 from harness.kernels.packaged import DEBIAN_ARCHITECTURES
-from harness.kernels.toolchain import compile_static
-from harness.plan.models import GuestModel
+from harness.kernels.toolchain import WORKLOAD_BASE, compile_static
+from harness.kernels.vmlinuz import extract_vmlinux
+from harness.places.image import KernelImage
+from harness.places.symbols import SymbolTable
+from harness.plan.models import GuestModel, KernelRecipe
 from harness.progress import Say
-from harness.systems.base import GuestImage
+from harness.qemu.command import Boot
+from harness.systems.base import GuestImage, ImageOrder
+from harness.systems.filesystem_image import filesystem_image
 from harness.systems.linux.image import (
     INIT_SOURCE,
     WORKLOAD_PATH,
@@ -28,18 +35,21 @@ from harness.systems.linux.modules import load_order
 class Linux:
     """The Linux micro-guest: initramfs, init with a control channel, busybox."""
 
-    def build_image(
-        self,
-        guest: GuestModel,
-        kernel: Kernel,
-        modules: Sequence[str],
-        files: Mapping[str, bytes],
-        workload: Path | None,
-        cache: Path,
-        say: Say,
-    ) -> GuestImage:
-        """Builds the initramfs, or finds it in the cache; `files` are added, by their absolute
-        paths in the guest. Raises HarnessError."""
+    def acquire_kernel(
+        self, recipe: KernelRecipe, guest: GuestModel, folder: Path, cache: Path, say: Say
+    ) -> Kernel:
+        """The distribution's package, else a kernel built from source. Raises HarnessError."""
+        return acquire_kernel(recipe, guest.arch, folder, cache, say)
+
+    def compile_workload(self, source: Path, guest: GuestModel, cache: Path, say: Say) -> Path:
+        """A static program at fixed addresses. Raises HarnessError."""
+        return compile_static(
+            source, cache, guest.arch, include=source.parent, text_base=WORKLOAD_BASE
+        )
+
+    def build_image(self, order: ImageOrder, cache: Path, say: Say) -> GuestImage:
+        """Builds the initramfs, or finds it in the cache. Raises HarnessError."""
+        guest, kernel, modules = order.guest, order.kernel, order.userland.modules
         if modules and kernel.modules is None:
             raise ConfigurationError(
                 f"the target needs the modules {', '.join(modules)}, but {kernel.label} came "
@@ -49,15 +59,29 @@ class Linux:
         userland = Userland(
             init=compile_static(INIT_SOURCE, cache, guest.arch),
             busybox=_busybox(guest, cache, say),
-            workload=workload,
+            workload=order.workload,
             modules=tuple(loaded),
-            files=tuple(files.items()),
+            files=tuple(
+                (f"/images/{image.name}.gz", filesystem_image(image, cache, say))
+                for image in order.userland.image
+            ),
         )
         return GuestImage(
-            file=build_initramfs(userland, cache),
-            setup=tuple(load_commands(userland)),
+            boot=Boot(
+                kernel.image,
+                build_initramfs(userland, cache),
+                (*guest.boot.append, *order.append),
+            ),
+            setup=(*load_commands(userland), *order.userland.setup),
             workload=WORKLOAD_PATH,
         )
+
+    def workload_command(
+        self, image: GuestImage, seed: int, arguments: Mapping[str, int | str]
+    ) -> str:
+        """The program with its arguments as `key=value`, in place of the shell."""
+        words = [image.workload, f"seed={seed}", *(f"{k}={v}" for k, v in arguments.items())]
+        return "exec " + shlex.join(words)
 
     def trial_start_command(self, seed: int) -> str:
         """Mixes the seed into the kernel's entropy pool (random(4)); says so in its log."""
@@ -68,8 +92,18 @@ class Linux:
         await channel.check("gzip -c /proc/kallsyms > /tmp/kallsyms.gz")
         return gzip.decompress(await channel.get("/tmp/kallsyms.gz"))
 
+    def symbols_file(self, kernel: Kernel, cache: Path) -> Path:
+        """The kernel's kallsyms in the cache, once they were read."""
+        return cache / "symbols" / f"{kernel.release}-{kernel.identity[:16]}.kallsyms"
+
+    def kernel_text(self, kernel: Kernel, symbols: SymbolTable) -> KernelImage:
+        """The text out of the bootable image. Raises ConfigurationError."""
+        image = extract_vmlinux(kernel.image.read_bytes())
+        return KernelImage.from_file_bytes(image, symbols, kernel.label)
+
 
 def _busybox(guest: GuestModel, cache: Path, say: Say) -> Path:
+    assert guest.userland is not None  # GuestModel sees to it
     wanted = guest.userland.busybox
     architecture = DEBIAN_ARCHITECTURES[guest.arch]
     package = fetch_package(wanted.package, wanted.suite, architecture, cache, say)

@@ -9,6 +9,7 @@ from harness.plan.models import SymptomModel
 from harness.qemu.command import Boot, Machine
 from harness.qemu.guest import GuestPlan
 from harness.stats.sequential import Decision, StopRule
+from harness.systems.base import GuestImage
 from harness.trials.arm import PreparedArm
 from harness.trials.trial import TrialRecord
 
@@ -59,9 +60,8 @@ def arm(name: str, *, symptoms: tuple[SymptomModel, ...] = ()) -> PreparedArm:
         system="linux",
         expect="reproduced" if name == "buggy" else "silent",
         kernel=Kernel(f"kernel {name}", "1.0", "0" * 64, nowhere, None),
-        plan=GuestPlan(machine, Boot(nowhere, nowhere, ()), 5.0),
-        setup=(),
-        workload="/workload",
+        plan=GuestPlan(machine, Boot(nowhere, nowhere), 5.0),
+        image=GuestImage(Boot(nowhere, nowhere), (), "/workload"),
         workload_args={},
         failpoints=None,
         symptoms=symptoms,
