@@ -211,6 +211,13 @@ class FilesystemImageModel(Model):
         return self
 
 
+class TargetMachineModel(Model):
+    """[machine.GUEST] of a target: what the race needs of that guest's hardware."""
+
+    memory_nodes: int = Field(default=1, ge=1, le=8)
+    """NUMA nodes that share the guest's memory; all vCPUs are on the first."""
+
+
 class TargetUserlandModel(Model):
     """[userland] of a target: what the guest is given before it counts as ready."""
 
@@ -338,6 +345,7 @@ class TargetModel(Model):
     guests: list[Name] = Field(min_length=1)
     references: list[str] = []
     kernels: dict[Name, dict[Name, KernelRecipe]]
+    machine: dict[Name, TargetMachineModel] = {}
     userland: TargetUserlandModel = TargetUserlandModel()
     workload: WorkloadModel
     place: list[PlaceModel] = []
@@ -380,6 +388,8 @@ class TargetModel(Model):
             arms = _unique(f"arm (on {guest})", [arm.name for arm in self.arms_on(guest)])
             for needed in self.required_arms:
                 _known("arm", needed, arms, f"a target (on {guest})")
+        for guest in self.machine:
+            _known("guest", guest, set(self.guests), "machine")
         for name, per_guest in self.kernels.items():
             for guest in self.guests:
                 _known("guest", guest, set(per_guest), f"kernels.{name}")

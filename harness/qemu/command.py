@@ -21,6 +21,8 @@ class Machine:
     """Arguments of the port behind the character device `control`."""
     devices: tuple[str, ...] = ()
     """Further QEMU arguments, as the guest config has them."""
+    memory_nodes: int = 1
+    """NUMA nodes that share the memory; all vCPUs are on the first."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +51,13 @@ class Boot:
 
 @dataclass(frozen=True)
 class Memory:
-    """Guest memory in a file: shared while a snapshot is made, private when one is restored.
+    """Guest memory in files, one a node: shared while a snapshot is made, private when restored.
 
-    With `private`, QEMU maps the file copy-on-write: a restore costs no copy of the memory and
-    leaves the file as it is (QEMU, docs/vm-templating.rst).
+    With `private`, QEMU maps the files copy-on-write: a restore costs no copy of the memory and
+    leaves them as they are (QEMU, docs/vm-templating.rst).
     """
 
-    file: Path
+    files: tuple[Path, ...]
     private: bool
 
 
@@ -83,17 +85,13 @@ class QemuCommand:
     def argv(self, lines: Lines) -> list[str]:
         """The command line, program first."""
         machine = self.machine
-        options = machine.machine + (",memory-backend=ram" if self.memory else "")
+        one = self.memory and machine.memory_nodes == 1
+        options = machine.machine + (",memory-backend=ram0" if one else "")
         argv = [machine.binary, "-nodefaults", "-no-user-config", "-display", "none"]
         argv += ["-machine", options, "-cpu", machine.cpu, "-smp", str(machine.vcpus)]
         argv += ["-accel", machine.accelerator, "-m", str(machine.memory_mib), "-no-reboot"]
-        if self.memory:
-            share = "off" if self.memory.private else "on"
-            argv += [
-                "-object",
-                f"memory-backend-file,id=ram,size={machine.memory_mib}M"
-                f",mem-path={_escape(str(self.memory.file))},share={share}",
-            ]
+        if self.memory or machine.memory_nodes > 1:
+            argv += _memory(machine, self.memory)
         argv += self.boot.argv()
         argv += ["-chardev", f"socket,id=console,fd={lines.console}", *machine.console]
         argv += ["-chardev", f"socket,id=control,fd={lines.control}", *machine.control]
@@ -103,6 +101,26 @@ class QemuCommand:
         if self.incoming:
             argv += ["-incoming", "defer"]
         return argv
+
+
+def _memory(machine: Machine, memory: Memory | None) -> list[str]:
+    """Where memory is not QEMU's own default: in files, or in nodes."""
+    mib = machine.memory_mib // machine.memory_nodes
+    argv = []
+    for node in range(machine.memory_nodes):
+        if memory is None:
+            backend = "memory-backend-ram"
+            where = ""
+        else:
+            backend = "memory-backend-file"
+            where = f",mem-path={_escape(str(memory.files[node]))}"
+            where += f",share={'off' if memory.private else 'on'}"
+        argv += ["-object", f"{backend},id=ram{node},size={mib}M{where}"]
+        if machine.memory_nodes > 1:
+            # a node that names no vCPUs has none, once another one names them all
+            cpus = f",cpus=0-{machine.vcpus - 1}" if node == 0 else ""
+            argv += ["-numa", f"node,nodeid={node},memdev=ram{node}{cpus}"]
+    return argv
 
 
 def _escape(value: str) -> str:

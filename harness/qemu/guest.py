@@ -93,7 +93,7 @@ async def started_guest(
     BootFailedError where the guest does not become ready, InfrastructureError for the host.
     """
     if snapshot is not None:
-        memory = Memory(snapshot.memory_path, private=True)
+        memory = Memory(snapshot.memory_paths, private=True)
     command = QemuCommand(plan.machine, plan.boot, memory, snapshot is not None, plugin)
     async with AsyncExitStack() as stack:
         console_log = stack.enter_context(files.console.open("wb"))

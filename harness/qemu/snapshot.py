@@ -11,7 +11,7 @@ the harness's process: nothing is left on disk, however it ends.
 import asyncio
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +29,8 @@ _SAVE_SECONDS = 60.0
 class Snapshot:
     """A saved guest; the paths are valid while the storage that made them is open."""
 
-    memory_path: Path
+    memory_paths: tuple[Path, ...]
+    """One for each of the machine's memory nodes."""
     state_path: Path
     console: Path | None = None
     """The saved guest's console so far: a restored guest's console goes on from there."""
@@ -43,21 +44,26 @@ class Snapshot:
 
 
 @contextmanager
-def snapshot_storage() -> Iterator[Snapshot]:
-    """Room for one snapshot: boot a guest with `memory_of` it, then `save_snapshot`."""
-    memory = os.memfd_create("guest-memory")
-    state = os.memfd_create("guest-state")
-    own = Path(f"/proc/{os.getpid()}/fd")
-    try:
-        yield Snapshot(own / str(memory), own / str(state))
-    finally:
-        os.close(memory)
-        os.close(state)
+def snapshot_storage(memory_nodes: int = 1) -> Iterator[Snapshot]:
+    """Room for one snapshot of a machine with so many memory nodes.
+
+    Boot a guest with `memory_of` it, then `save_snapshot`.
+    """
+    with ExitStack() as files:
+        memory = [_memory_file(f"guest-memory-{node}", files) for node in range(memory_nodes)]
+        yield Snapshot(tuple(memory), _memory_file("guest-state", files))
+
+
+def _memory_file(name: str, stack: ExitStack) -> Path:
+    """An anonymous file by a path that QEMU can open, until the stack is unwound."""
+    descriptor = os.memfd_create(name)
+    stack.callback(os.close, descriptor)
+    return Path(f"/proc/{os.getpid()}/fd/{descriptor}")
 
 
 def memory_of(snapshot: Snapshot) -> Memory:
     """The memory that a guest must be booted with to be saved as `snapshot`."""
-    return Memory(snapshot.memory_path, private=False)
+    return Memory(snapshot.memory_paths, private=False)
 
 
 async def save_snapshot(monitor: QMPClient, snapshot: Snapshot) -> None:

@@ -140,7 +140,7 @@ class Snapshots:
         """The snapshot that the arm's trials start from."""
         key = (arm.plan.boot, arm.image.setup)
         if key not in self._made:
-            storage = self._stack.enter_context(snapshot_storage())
+            storage = self._stack.enter_context(snapshot_storage(arm.plan.machine.memory_nodes))
             self._watcher.say(f"booting {arm.kernel.label} for a snapshot")
             evidence = await self._make(arm, storage)
             self._made[key] = replace(storage, console=evidence.console)

@@ -9,7 +9,7 @@ from harness.kernels.kernel import Kernel
 from harness.kernels.override import SourceOverride, kernel_recipes
 from harness.places.resolve import ResolvedPlace
 from harness.plan.load import Guest, Target
-from harness.plan.models import ArmModel, TargetModel
+from harness.plan.models import ArmModel, TargetMachineModel, TargetModel
 from harness.progress import Say
 from harness.qemu.accelerator import TCG, choose_accelerator
 from harness.qemu.command import Machine
@@ -102,6 +102,7 @@ def _has_external(target: TargetModel) -> bool:
 
 def _machine(request: Request, needs_tcg: bool, say: Say) -> Machine:
     model = request.guest.model.machine
+    wanted = request.target.model.machine.get(request.guest.name, TargetMachineModel())
     require_qemu(model.qemu)
     accelerator = TCG if needs_tcg else choose_accelerator(model.accelerator, model.qemu, say)
     return Machine(
@@ -114,6 +115,7 @@ def _machine(request: Request, needs_tcg: bool, say: Say) -> Machine:
         console=tuple(model.console),
         control=tuple(model.control),
         devices=tuple(model.arguments),
+        memory_nodes=wanted.memory_nodes,
     )
 
 

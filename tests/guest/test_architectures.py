@@ -77,7 +77,7 @@ def saved(arm: PreparedArm, folder: Path) -> Iterator[Snapshot]:
             await guest.set_up(arm.image.setup)
             await save_snapshot(guest.monitor, snapshot)
 
-    with snapshot_storage() as snapshot:
+    with snapshot_storage(arm.plan.machine.memory_nodes) as snapshot:
         asyncio.run(save(snapshot))
         yield snapshot
 

@@ -39,6 +39,24 @@ _ARCHITECTURES = {
         cross_package="gcc-x86-64-linux-gnu",
         base=_FOLDER / "base-x86_64.config",
     ),
+    "arm64": Architecture(
+        kbuild="arm64",
+        goal="Image",
+        image="arch/arm64/boot/Image",
+        host="aarch64",
+        cross_prefix="aarch64-linux-gnu-",
+        cross_package="gcc-aarch64-linux-gnu",
+        base=_FOLDER / "base-arm64.config",
+    ),
+    "ppc64le": Architecture(
+        kbuild="powerpc",
+        goal="vmlinux",
+        image="vmlinux",
+        host="ppc64le",
+        cross_prefix="powerpc64le-linux-gnu-",
+        cross_package="gcc-powerpc64le-linux-gnu",
+        base=_FOLDER / "base-ppc64le.config",
+    ),
 }
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """QEMU's command line from data."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from harness.qemu.command import Boot, Lines, Machine, Memory, QemuCommand
@@ -57,15 +58,34 @@ def test_console_control_and_monitor_are_inherited_sockets_in_this_order() -> No
 
 
 def test_a_snapshot_s_memory_is_shared_when_saved_and_private_when_restored() -> None:
-    memory = Memory(Path("/proc/1/fd/3,4"), private=False)
+    memory = Memory((Path("/proc/1/fd/3,4"),), private=False)
     saved = QemuCommand(MACHINE, BOOT, memory).argv(LINES)
-    assert after(saved, "-machine") == ["pc,memory-backend=ram"]
+    assert after(saved, "-machine") == ["pc,memory-backend=ram0"]
     assert after(saved, "-object") == [
-        "memory-backend-file,id=ram,size=256M,mem-path=/proc/1/fd/3,,4,share=on"
+        "memory-backend-file,id=ram0,size=256M,mem-path=/proc/1/fd/3,,4,share=on"
     ]
-    restored = QemuCommand(MACHINE, BOOT, Memory(memory.file, True), incoming=True).argv(LINES)
+    restored = QemuCommand(MACHINE, BOOT, Memory(memory.files, True), incoming=True).argv(LINES)
     assert after(restored, "-object")[0].endswith("share=off")
     assert after(restored, "-incoming") == ["defer"]
+
+
+def test_memory_nodes_have_a_backend_each_and_the_first_all_vcpus() -> None:
+    machine = replace(MACHINE, memory_nodes=2)
+    booted = QemuCommand(machine, BOOT).argv(LINES)
+    assert after(booted, "-machine") == ["pc"]
+    assert after(booted, "-object") == [
+        "memory-backend-ram,id=ram0,size=128M",
+        "memory-backend-ram,id=ram1,size=128M",
+    ]
+    nodes = ["node,nodeid=0,memdev=ram0,cpus=0-1", "node,nodeid=1,memdev=ram1"]
+    assert after(booted, "-numa") == nodes
+    saved = QemuCommand(machine, BOOT, Memory((Path("/a"), Path("/b")), False)).argv(LINES)
+    assert after(saved, "-machine") == ["pc"]
+    assert after(saved, "-object") == [
+        "memory-backend-file,id=ram0,size=128M,mem-path=/a,share=on",
+        "memory-backend-file,id=ram1,size=128M,mem-path=/b,share=on",
+    ]
+    assert after(saved, "-numa") == nodes
 
 
 def test_the_plugin_s_arguments_are_passed_on() -> None:
