@@ -70,7 +70,7 @@ async def restore(ready: ReadyKernel, snapshot: Snapshot, folder: Path) -> float
 async def measure(ready: ReadyKernel, initrd: Path, pairs: int, folder: Path) -> dict[str, float]:
     """The medians, and their ratios to the bare boot, over interleaved runs."""
     bare, booted, set_up, restored = [], [], [], []
-    with snapshot_storage() as snapshot:
+    with snapshot_storage(ready.plan.machine.memory_nodes) as snapshot:
         async with started_guest(
             ready.plan, GuestFiles.within(folder), memory=memory_of(snapshot)
         ) as guest:
