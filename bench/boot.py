@@ -110,7 +110,7 @@ def main(target: str, guest: str, kernel: str, pairs: int) -> None:
     """Measure what having a guest ready costs against a bare QEMU."""
     project, cache = project_folder(), cache_folder()
     request = Request(load_target(project, target), load_guest(project, guest), project, cache)
-    ready = prepare_kernel(request, kernel, say)
+    ready = asyncio.run(prepare_kernel(request, kernel, say))
     tcg = replace(ready.plan.machine, accelerator="tcg,thread=multi")
     ready = replace(ready, plan=replace(ready.plan, machine=tcg))
     source = Path(__file__).with_name("power_off.c")

@@ -28,6 +28,18 @@ class ImageOrder:
 
 
 @dataclass(frozen=True)
+class WorkloadOrder:
+    """A C file to be compiled for a guest; its headers are beside it."""
+
+    source: Path
+    guest: GuestModel
+    in_guest: bool = False
+    """Compile in a guest, by the compiler that the guest config names; else on the host."""
+    flags: tuple[str, ...] = ()
+    """Flags for the compiler beside those that every workload gets."""
+
+
+@dataclass(frozen=True)
 class GuestImage:
     """Something bootable and how to use it."""
 
@@ -47,10 +59,11 @@ class System(Protocol):
         """The kernel of a recipe; `folder` has the recipe's files. Raises HarnessError."""
         ...
 
-    def compile_workload(self, source: Path, guest: GuestModel, cache: Path, say: Say) -> Path:
+    async def compile_workload(self, order: WorkloadOrder, cache: Path, say: Say) -> Path:
         """The program made from one C file, an ELF file whose symbols are places.
 
-        Headers are beside the source. Raises HarnessError.
+        `in_guest` is asked for only where the guest config has [userland] compiler. Raises
+        ConfigurationError with the compiler's own message, HarnessError.
         """
         ...
 

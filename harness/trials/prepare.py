@@ -15,7 +15,7 @@ from harness.qemu.accelerator import TCG, choose_accelerator
 from harness.qemu.command import Machine
 from harness.qemu.guest import GuestPlan
 from harness.qemu.process import require_qemu
-from harness.systems.base import GuestImage, ImageOrder
+from harness.systems.base import GuestImage, ImageOrder, WorkloadOrder
 from harness.systems.registry import SYSTEMS
 from harness.systems.symbols import kernel_symbols
 from harness.trials.arm import PreparedArm
@@ -76,7 +76,7 @@ async def prepare_arms(request: Request, say: Say) -> list[PreparedArm]:
     if not request.failpoints:
         arms = [arm.model_copy(update={"use": []}) for arm in arms]
     machine = _machine(request, needs_tcg=_has_external(model), say=say)
-    workload = _workload(request, say)
+    workload = await _workload(request, say)
     kernels: dict[str, ReadyKernel] = {}
     prepared = []
     for arm in arms:
@@ -137,18 +137,18 @@ def _ready_kernel(
     return ReadyKernel(kernel, image, GuestPlan(machine, image.boot, guest.model.boot.seconds))
 
 
-def prepare_kernel(request: Request, name: str, say: Say) -> ReadyKernel:
+async def prepare_kernel(request: Request, name: str, say: Say) -> ReadyKernel:
     """One of the target's kernels, ready to boot, for a person. Raises HarnessError."""
     machine = _machine(request, needs_tcg=_has_external(request.target.model), say=say)
-    return _ready_kernel(request, name, machine, _workload(request, say), say)
+    return _ready_kernel(request, name, machine, await _workload(request, say), say)
 
 
 async def find_places(
     request: Request, name: str, say: Say
 ) -> list[tuple[str, ResolvedPlace | str]]:
     """Every place of the target in one of its kernels, or why it is not there."""
-    ready = prepare_kernel(request, name, say)
-    code = await _kernel_code(request, ready, _workload(request, say), say)
+    ready = await prepare_kernel(request, name, say)
+    code = await _kernel_code(request, ready, await _workload(request, say), say)
     found: list[tuple[str, ResolvedPlace | str]] = []
     for place in request.target.model.place:
         try:
@@ -158,7 +158,7 @@ async def find_places(
     return found
 
 
-def _workload(request: Request, say: Say) -> Path:
+async def _workload(request: Request, say: Say) -> Path:
     source = request.project / "workloads" / request.target.model.workload.program
     if not source.is_file():
         raise ConfigurationError(
@@ -166,7 +166,8 @@ def _workload(request: Request, say: Say) -> Path:
             f"{source.parent}"
         )
     guest = request.guest.model
-    return SYSTEMS[guest.system].compile_workload(source, guest, request.cache, say)
+    order = WorkloadOrder(source, guest)
+    return await SYSTEMS[guest.system].compile_workload(order, request.cache, say)
 
 
 async def _prepare_arm(

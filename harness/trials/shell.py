@@ -32,7 +32,7 @@ async def run_shell(request: Request, kernel: str, command: str, say: Say) -> in
             f"the target {request.target.name} has no kernel {kernel!r}; it has: "
             + ", ".join(request.target.model.kernels)
         )
-    ready = prepare_kernel(request, kernel, say)
+    ready = await prepare_kernel(request, kernel, say)
     with tempfile.TemporaryDirectory(prefix="harness-shell-") as folder:
         say(f"booting {ready.kernel.label}")
         async with started_guest(ready.plan, GuestFiles.within(Path(folder))) as guest:

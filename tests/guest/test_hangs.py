@@ -43,8 +43,8 @@ class Lab:
         cache = cache_folder()
         guest = load_guest(PROJECT, "linux-x86_64")
         target = load_target(PROJECT, "linux-swapin-aba")
-        self.ready: ReadyKernel = prepare_kernel(
-            Request(target, guest, PROJECT, cache), kernel, silent
+        self.ready: ReadyKernel = asyncio.run(
+            prepare_kernel(Request(target, guest, PROJECT, cache), kernel, silent)
         )
         program = compile_static(HERE / "hang.c", cache, "x86_64")
         self.image: GuestImage = SYSTEMS["linux"].build_image(

@@ -20,7 +20,7 @@ from harness.places.symbols import SymbolTable
 from harness.plan.models import GuestModel, KernelRecipe
 from harness.progress import Say
 from harness.qemu.command import Boot
-from harness.systems.base import GuestImage, ImageOrder
+from harness.systems.base import GuestImage, ImageOrder, WorkloadOrder
 from harness.systems.filesystem_image import filesystem_image
 from harness.systems.linux.image import (
     INIT_SOURCE,
@@ -41,10 +41,14 @@ class Linux:
         """The distribution's package, else a kernel built from source. Raises HarnessError."""
         return acquire_kernel(recipe, guest.arch, folder, cache, say)
 
-    def compile_workload(self, source: Path, guest: GuestModel, cache: Path, say: Say) -> Path:
+    async def compile_workload(self, order: WorkloadOrder, cache: Path, say: Say) -> Path:
         """A static program at fixed addresses. Raises HarnessError."""
         return compile_static(
-            source, cache, guest.arch, include=source.parent, text_base=WORKLOAD_BASE
+            order.source,
+            cache,
+            order.guest.arch,
+            include=order.source.parent,
+            text_base=WORKLOAD_BASE,
         )
 
     def build_image(self, order: ImageOrder, cache: Path, say: Say) -> GuestImage:
