@@ -47,38 +47,63 @@ class Package:
         return f"{self.name} {self.version}"
 
 
-def fetch_package(name: str, suite: str, architecture: str, cache: Path, say: Say) -> Package:
+def fetch_package(
+    name: str, suite: str, architecture: str, cache: Path, say: Say, version: str | None = None
+) -> Package:
     """The package from the cache, else downloaded from the host's mirror.
 
-    A name once fetched stays at its version until its cache folder is removed. Raises
-    PackageUnavailableError where no mirror has it, InfrastructureError where apt cannot work.
+    Without `version`, a name once fetched stays at its version until its cache folder is removed.
+    Raises PackageUnavailableError where no mirror has it, with the versions that there are;
+    InfrastructureError where apt cannot work.
     """
     folder = cache / "packages" / f"{suite}-{architecture}"
     record = folder / f"{name}.json"
-    if (cached := _read_record(record)) is not None:
+    pinned = record if version is None else folder / f"{name}={_in_file_names(version)}.json"
+
+    def kept() -> Package | None:
+        for file in dict.fromkeys((pinned, record)):
+            package = _read_record(file)
+            if package is not None and version in (None, package.version):
+                return package
+        return None
+
+    if (cached := kept()) is not None:
         return cached
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder):
-        if (cached := _read_record(record)) is not None:
+        if (cached := kept()) is not None:
             return cached  # another process fetched it meanwhile
-        return _download(name, suite, architecture, cache, say)
+        config = _private_apt(suite, architecture, cache, say)
+        return _download(config, name, version, suite, architecture, pinned, say)
 
 
-def _download(name: str, suite: str, architecture: str, cache: Path, say: Say) -> Package:
-    folder = cache / "packages" / f"{suite}-{architecture}"
-    config = _private_apt(suite, architecture, cache, say)
-    version = _candidate(config, name, suite)
+def _download(
+    config: Path,
+    name: str,
+    version: str | None,
+    suite: str,
+    architecture: str,
+    record: Path,
+    say: Say,
+) -> Package:
+    folder = record.parent
+    version = _candidate(config, name, version, suite)
     say(f"downloading {name} {version} ({suite}, {architecture})")
     _apt(config, "download", f"{name}={version}", folder=folder)
-    found = sorted(folder.glob(f"{name}_{version.replace(':', '%3a')}_*.deb"))
+    found = sorted(folder.glob(f"{name}_{_in_file_names(version)}_*.deb"))
     if not found:
         raise InfrastructureError(
             f"apt-get said it downloaded {name}, but {folder} has no such file"
         )
     package = Package(name, version, architecture, suite, found[0], file_hash(found[0]))
     fields = asdict(package) | {"file": found[0].name}
-    write_atomically(folder / f"{name}.json", json.dumps(fields, indent=2).encode())
+    write_atomically(record, json.dumps(fields, indent=2).encode())
     return package
+
+
+def _in_file_names(version: str) -> str:
+    """As apt names files: an epoch's colon is escaped."""
+    return version.replace(":", "%3a")
 
 
 @contextmanager
@@ -191,16 +216,38 @@ def _update(config: Path) -> None:
             return
 
 
-def _candidate(config: Path, name: str, suite: str) -> str:
-    shown = _run(["apt-cache", "policy", name], config=config)
-    for line in shown.splitlines():
-        label, _, value = line.strip().partition(": ")
-        if label == "Candidate" and value != "(none)":
-            return value
-    raise PackageUnavailableError(
-        f"the suite {suite} has no package {name} (any more): name another package in the "
-        "target, or give the kernel a source recipe"
-    )
+def _candidate(config: Path, name: str, version: str | None, suite: str) -> str:
+    """The version to download. Raises PackageUnavailableError with those that there are."""
+    if version is None:
+        shown = _run(["apt-cache", "policy", name], config=config)
+        for line in shown.splitlines():
+            label, _, value = line.strip().partition(": ")
+            if label == "Candidate" and value != "(none)":
+                return value
+    carried = _versions(name, config).get(suite, [])
+    if version is not None and version in carried:
+        return version
+    others = {other: found for other, found in _versions(name).items() if other != suite}
+    if carried:
+        wrong = f"the suite {suite} has {name} in version {', '.join(carried)}, not in {version}"
+        advice = "name one of these"
+    else:
+        wrong = f"the suite {suite} has no package {name} (any more)"
+        advice = "name another package in the target, or give the kernel a source recipe"
+    found = "; ".join(f"{other} has {', '.join(known)}" for other, known in others.items())
+    elsewhere = f" (of the suites in this host's own apt sources, {found})" if found else ""
+    raise PackageUnavailableError(f"{wrong}{elsewhere}: {advice}")
+
+
+def _versions(name: str, config: Path | None = None) -> dict[str, list[str]]:
+    """Versions of a package by suite: of a private configuration, else of the host's own."""
+    versions: dict[str, list[str]] = {}
+    for line in _run(["apt-cache", "madison", name], config=config).splitlines():
+        _, version, where = (part.strip() for part in line.split("|", 2))
+        if where.endswith(" Packages"):
+            known = versions.setdefault(where.split()[1].partition("/")[0], [])
+            known.extend([] if version in known else [version])
+    return versions
 
 
 def _apt(config: Path, *arguments: str, folder: Path | None = None) -> str:

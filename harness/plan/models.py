@@ -119,7 +119,7 @@ class GuestModel(Model):
 
 
 _SOURCE_KINDS = ("package", "directory", "git", "tarball")
-_SOURCE_COMPANIONS = {"suite": "package", "ref": "git", "sha256": "tarball"}
+_SOURCE_COMPANIONS = {"suite": "package", "version": "package", "ref": "git", "sha256": "tarball"}
 _REF = re.compile(r"[^-\s:][^\s:]*")
 
 
@@ -128,6 +128,8 @@ class SourceRecipe(Model):
 
     package: str | None = Field(default=None, min_length=1)
     suite: str | None = Field(default=None, min_length=1)
+    version: str | None = Field(default=None, pattern=r"^[0-9][A-Za-z0-9.+~:-]*$")
+    """Of the package; without it, what the suite had when it was first fetched."""
     directory: str | None = Field(default=None, min_length=1)
     """Relative to the target's folder, as `git` and `tarball` are where they are paths."""
     git: str | None = Field(default=None, min_length=1)
@@ -158,7 +160,8 @@ class SourceRecipe(Model):
             there = getattr(self, key) is not None
             if there and owner not in given:
                 raise ValueError(f"`{key}` goes with `{owner}`, and the source is a `{given[0]}`")
-            if not there and owner in given and (key != "sha256" or is_url(str(self.tarball))):
+            optional = key == "version" or (key == "sha256" and not is_url(str(self.tarball)))
+            if not there and owner in given and not optional:
                 raise ValueError(f"`{owner}` needs `{key}` beside it")
         if self.ref is not None and not _REF.fullmatch(self.ref):
             raise ValueError(f"`ref` must be a tag, a branch or a commit id; found {self.ref!r}")

@@ -27,10 +27,18 @@ case "$(basename "$0") $*" in
         echo "E: Failed to fetch http://mirror.invalid: Temporary failure resolving" >&2; exit 100
     fi ;;
 *policy*) cat {folder}/policy ;;
+*madison*) if [ "$APT_CONFIG" ]; then cat {folder}/madison; else cat {folder}/host-madison; fi ;;
 *download*)
     if [ -e {folder}/no-download ]; then echo "E: 404 Not Found" >&2; exit 100; fi
-    cp {folder}/package.deb "./tool_1%3a2_amd64.deb" ;;
+    case $* in *tool=1:1) version=1%3a1 ;; *) version=1%3a2 ;; esac
+    cp {folder}/package.deb "./tool_${{version}}_amd64.deb" ;;
 esac
+"""
+MADISON = """\
+      tool |        1:2 | http://one.invalid/debian bookworm/main amd64 Packages
+      tool |        1:1 | http://one.invalid/debian bookworm/main amd64 Packages
+      tool |        1:1 | http://two.invalid/debian bookworm/main amd64 Packages
+      tool |        1:3 | http://one.invalid/debian bookworm/main Sources
 """
 POLICY = "tool:\n  Installed: (none)\n  Candidate: 1:2\n"
 
@@ -48,6 +56,8 @@ class FakeApt:
         self.says("mirrors-without-lists", "")
         self.says("bad-updates", "0")
         self.says("policy", POLICY)
+        self.says("madison", MADISON)
+        self.says("host-madison", "")
         build_package(folder)
 
     def says(self, what: str, text: str) -> None:
@@ -81,8 +91,8 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeApt:
     return fake
 
 
-def fetch(tmp_path: Path) -> apt.Package:
-    return fetch_package("tool", "bookworm", "amd64", tmp_path / "cache", silent)
+def fetch(tmp_path: Path, version: str | None = None) -> apt.Package:
+    return fetch_package("tool", "bookworm", "amd64", tmp_path / "cache", silent, version)
 
 
 def test_a_package_is_downloaded_once_and_unpacked(fake: FakeApt, tmp_path: Path) -> None:
@@ -151,8 +161,38 @@ def test_the_next_mirror_is_tried(fake: FakeApt, tmp_path: Path) -> None:
 @pytest.mark.parametrize("policy", ["", "tool:\n  Candidate: (none)\n"])
 def test_a_package_that_has_gone(fake: FakeApt, tmp_path: Path, policy: str) -> None:
     fake.says("policy", policy)
+    fake.says("madison", "")
     with pytest.raises(PackageUnavailableError, match=r"bookworm has no package tool \(any more\)"):
         fetch(tmp_path)
+
+
+def test_where_else_a_package_is_that_has_gone(fake: FakeApt, tmp_path: Path) -> None:
+    fake.says("policy", "")
+    fake.says("madison", "")
+    fake.says("host-madison", MADISON.replace("bookworm", "trixie"))
+    with pytest.raises(PackageUnavailableError, match=r"\(of the suites .* trixie has 1:2, 1:1\)"):
+        fetch(tmp_path)
+
+
+def test_versions_are_kept_side_by_side(fake: FakeApt, tmp_path: Path) -> None:
+    newest = fetch(tmp_path)
+    pinned = fetch(tmp_path, "1:1")
+    assert (newest.version, pinned.version) == ("1:2", "1:1")
+    assert pinned.file != newest.file
+    assert fetch(tmp_path, "1:1") == pinned
+    assert fetch(tmp_path, "1:2") == fetch(tmp_path) == newest
+    assert fake.calls("download") == 2
+
+
+def test_a_version_that_no_suite_has(fake: FakeApt, tmp_path: Path) -> None:
+    fake.says("host-madison", MADISON.replace("bookworm", "trixie"))
+    with pytest.raises(PackageUnavailableError) as caught:
+        fetch(tmp_path, "1:9")
+    assert str(caught.value) == (
+        "the suite bookworm has tool in version 1:2, 1:1, not in 1:9 (of the suites in this "
+        "host's own apt sources, trixie has 1:2, 1:1): name one of these"
+    )
+    assert fake.calls("download") == 0
 
 
 def test_a_download_that_fails(fake: FakeApt, tmp_path: Path) -> None:

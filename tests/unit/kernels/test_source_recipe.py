@@ -13,6 +13,8 @@ DIGEST = "0" * 64
     ("keys", "origin"),
     [
         ({"package": "linux-source-6.1", "suite": "bookworm"}, "linux-source-6.1"),
+        ({"package": "linux-source-6.1", "suite": "bookworm", "version": "1:6.1.176-1~x+b1"},
+         "linux-source-6.1"),
         ({"directory": "/home/me/linux"}, "/home/me/linux"),
         ({"git": "https://example.org/linux.git", "ref": "v6.1"},
          "https://example.org/linux.git@v6.1"),
@@ -32,6 +34,9 @@ def test_each_kind_of_source(keys: dict[str, str], origin: str) -> None:
         ({}, "must be one of .* found none of them"),
         ({"directory": "a", "git": "b", "ref": "c"}, "found directory and git"),
         ({"package": "linux-source-6.1"}, "`package` needs `suite` beside it"),
+        ({"package": "l", "suite": "sid", "version": "v6.1"}, "should match pattern"),
+        ({"package": "l", "suite": "sid", "version": "6.1 "}, "should match pattern"),
+        ({"git": "../linux", "ref": "v6.1", "version": "6.1"}, "`version` goes with `package`"),
         ({"git": "../linux"}, "`git` needs `ref` beside it"),
         ({"directory": "a", "ref": "v6.1"}, "`ref` goes with `git`, and the source is a `dir"),
         ({"directory": "a", "suite": "sid"}, "`suite` goes with `package`"),
