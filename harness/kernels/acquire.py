@@ -5,9 +5,10 @@ from pathlib import Path
 
 from harness.errors import ConfigurationError
 from harness.kernels.apt import PackageUnavailableError
+from harness.kernels.kbuild.builder import linux_builder
 from harness.kernels.kernel import Kernel
 from harness.kernels.packaged import packaged_kernel
-from harness.kernels.source import built_kernel
+from harness.kernels.source.build import built_kernel
 from harness.plan.models import KernelRecipe
 from harness.progress import Say
 
@@ -27,4 +28,5 @@ def acquire_kernel(recipe: KernelRecipe, arch: str, folder: Path, cache: Path, s
             say(f"{error}; building from source instead")
     if recipe.source is None:
         raise ConfigurationError("a kernel recipe without package and source")
-    return built_kernel(recipe.source, arch, folder, cache, say)
+    builder = linux_builder(recipe.source, arch, folder)
+    return built_kernel(recipe.source, builder, folder, cache, say)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError
-from harness.kernels.kbuild.interrupt import interruptible
-from harness.kernels.kbuild.origin import find_commit
+from harness.kernels.source.interrupt import interruptible
+from harness.kernels.source.origin import find_commit
 from harness.plan.load import Target
 from harness.plan.models import KernelRecipe, is_url
 from harness.progress import Say

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Linux from source: trees, patches, configurations and the make that turns them into a kernel."""
+"""Linux from source: configurations and the make that turns a tree into a kernel."""

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from fake_linux import FakeLinux, publish_package, write_tree
 
-from harness.kernels import source
+from harness.kernels.kbuild import builder
 
 
 @pytest.fixture
 def fake_linux(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeLinux:
-    monkeypatch.setattr(source, "require_tools", lambda compiler, arch: None)
+    monkeypatch.setattr(builder, "require_tools", lambda compiler, arch: None)
     monkeypatch.setenv("CCACHE_DISABLE", "1")
     monkeypatch.delenv("CC", raising=False)
     tree = tmp_path / "tree"

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.files import file_hash
-from harness.kernels import source
 from harness.kernels.kbuild.architecture import architecture
+from harness.kernels.kbuild.builder import linux_builder
 from harness.kernels.kbuild.config import parse_fragment
 from harness.kernels.kernel import Kernel
+from harness.kernels.source.build import built_kernel
 from harness.plan.models import SourceRecipe
 
 # As the kernel's, in small: configuration by KCONFIG_ALLCONFIG, objects below O=, rebuilt by time.
@@ -99,9 +100,10 @@ class FakeLinux:
         )
 
     def build(self, *patches: str, **source_keys: str) -> Kernel:
-        return source.built_kernel(
-            self.recipe(*patches, **source_keys),
-            "x86_64",
+        recipe = self.recipe(*patches, **source_keys)
+        return built_kernel(
+            recipe,
+            linux_builder(recipe, "x86_64", self.target),
             self.target,
             self.cache,
             self.said.append,

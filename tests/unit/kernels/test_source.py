@@ -11,7 +11,8 @@ from fake_linux import MEMORY_C, FakeLinux
 
 from harness.errors import ConfigurationError, InfrastructureError
 from harness.files import file_hash
-from harness.kernels.kbuild.make import BuildFailedError
+from harness.kernels.kbuild.builder import linux_builder
+from harness.kernels.source.process import BuildFailedError
 from harness.systems.linux.modules import load_order
 
 
@@ -205,7 +206,5 @@ def test_a_missing_patch_is_named(fake_linux: FakeLinux) -> None:
 
 
 def test_an_architecture_without_a_base(fake_linux: FakeLinux) -> None:
-    from harness.kernels.source import built_kernel
-
-    with pytest.raises(ConfigurationError, match="ppc64le"):
-        built_kernel(fake_linux.recipe(), "ppc64le", fake_linux.target, fake_linux.cache, print)
+    with pytest.raises(ConfigurationError, match="i386"):
+        linux_builder(fake_linux.recipe(), "i386", fake_linux.target)

@@ -9,8 +9,9 @@ import pytest
 from fake_linux import MEMORY_C, FakeLinux
 
 from harness.errors import ConfigurationError
-from harness.kernels.kbuild import directory as directory_module
-from harness.kernels.kbuild.directory import copy_directory, directory_state
+from harness.kernels.kbuild.builder import LINUX
+from harness.kernels.source import directory as directory_module
+from harness.kernels.source.directory import copy_directory, directory_state
 
 WHERE = "the source directory"
 
@@ -102,16 +103,16 @@ def test_a_worktree_is_its_commit_and_what_differs(fake_linux: FakeLinux) -> Non
 
 def test_a_worktrees_time_stamps_do_not_count(fake_linux: FakeLinux) -> None:
     fake_linux.commit("v1")
-    before = directory_state(fake_linux.tree, WHERE).digest
+    before = directory_state(fake_linux.tree, LINUX, WHERE).digest
     for path in fake_linux.tree.glob("mm/*.c"):
         os.utime(path, (1, 1))
-    assert directory_state(fake_linux.tree, WHERE).digest == before
+    assert directory_state(fake_linux.tree, LINUX, WHERE).digest == before
 
 
 def test_every_kind_of_change_counts(fake_linux: FakeLinux) -> None:
     fake_linux.commit("v1")
     tree = fake_linux.tree
-    seen = {directory_state(tree, WHERE).digest}
+    seen = {directory_state(tree, LINUX, WHERE).digest}
     for change in (
         lambda: _edit(fake_linux, "int memory_7;", "int edited;"),
         lambda: (tree / "mm/new.c").write_text("int new;\n"),
@@ -121,7 +122,7 @@ def test_every_kind_of_change_counts(fake_linux: FakeLinux) -> None:
         lambda: fake_linux.commit("v2"),
     ):
         change()
-        seen.add(directory_state(tree, WHERE).digest)
+        seen.add(directory_state(tree, LINUX, WHERE).digest)
     assert len(seen) == 7
 
 
@@ -154,7 +155,7 @@ def test_a_directory_below_another_repository_is_not_its_worktree(
     outer = FakeLinux(fake_linux.cache, fake_linux.target, tmp_path / "around")
     shutil.copytree(fake_linux.tree, outer.tree / "linux")
     outer.commit("v1")
-    assert directory_state(outer.tree / "linux", WHERE).commit is None
+    assert directory_state(outer.tree / "linux", LINUX, WHERE).commit is None
 
 
 def test_a_directory_that_is_no_kernels(fake_linux: FakeLinux, tmp_path: Path) -> None:
@@ -169,7 +170,7 @@ def test_a_directory_that_is_no_kernels(fake_linux: FakeLinux, tmp_path: Path) -
 def test_a_change_while_it_is_copied(
     fake_linux: FakeLinux, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    state = directory_state(fake_linux.tree, WHERE)
+    state = directory_state(fake_linux.tree, LINUX, WHERE)
     copy = shutil.copy2
 
     def copy_and_edit(*arguments: object, **options: object) -> None:
@@ -179,4 +180,4 @@ def test_a_change_while_it_is_copied(
     monkeypatch.setattr(directory_module.shutil, "copy2", copy_and_edit)
     (tmp_path / "into").mkdir()
     with pytest.raises(ConfigurationError, match="changed while it was copied"):
-        copy_directory(state, tmp_path / "into", tmp_path / "memory", WHERE, print)
+        copy_directory(state, LINUX, tmp_path / "into", tmp_path / "memory", WHERE, print)

@@ -8,7 +8,7 @@ import pytest
 from fake_linux import FakeLinux
 
 from harness.errors import ConfigurationError, InfrastructureError
-from harness.kernels.kbuild.git import local_commit, remote_commit, repository_stem
+from harness.kernels.source.git import local_commit, remote_commit, repository_stem
 
 
 @pytest.fixture

@@ -16,19 +16,22 @@ from fake_linux import FakeLinux
 
 _BUILD = """
 import asyncio, pathlib, sys
-from harness.kernels import source
-source.require_tools = lambda compiler, arch: None
+from harness.kernels.kbuild import builder
+from harness.kernels.source.build import SourceRecipe, built_kernel
+builder.require_tools = lambda compiler, arch: None
 cache, target, patch, loop = sys.argv[1:]
-recipe = source.SourceRecipe(
+recipe = SourceRecipe(
     package="linux-source-5.10", suite="bullseye", config="race.config", patches=[patch]
 )
 async def inside_a_loop(*arguments):
-    return source.built_kernel(*arguments)
-arguments = (recipe, "x86_64", pathlib.Path(target), pathlib.Path(cache), print)
+    return built_kernel(*arguments)
+target = pathlib.Path(target)
+linux = builder.linux_builder(recipe, "x86_64", target)
+arguments = (recipe, linux, target, pathlib.Path(cache), print)
 if loop == "loop":
     asyncio.run(inside_a_loop(*arguments))
 else:
-    source.built_kernel(*arguments)
+    built_kernel(*arguments)
 """
 
 

@@ -7,8 +7,9 @@ import pytest
 
 from harness.errors import InfrastructureError
 from harness.kernels.kbuild.architecture import architecture
-from harness.kernels.kbuild.make import build_environment, first_error
+from harness.kernels.kbuild.make import build_environment
 from harness.kernels.kbuild.requirements import missing_packages, require_tools
+from harness.kernels.source.process import first_error
 
 _COMPILATION = """\
   CC      mm/filemap.o

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.errors import ConfigurationError
-from harness.kernels.kbuild.patches import apply_patches, parse_patch
+from harness.kernels.source.patches import apply_patches, parse_patch
 
 _OLD = [f"line {number}" for number in range(1, 41)]
 _lines = st.lists(st.sampled_from(["", "int a;", "-- ", "+++ b/x", "--- a/x", "@@ -1 +1 @@", "}"]))

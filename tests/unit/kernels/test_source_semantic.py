@@ -7,7 +7,7 @@ import pytest
 from fake_linux import FakeLinux
 
 from harness.errors import ConfigurationError, InfrastructureError
-from harness.kernels.kbuild.semantic import read_semantic_patch
+from harness.kernels.source.semantic import read_semantic_patch
 
 needs_spatch = pytest.mark.skipif(
     shutil.which("spatch") is None, reason="coccinelle is not installed"

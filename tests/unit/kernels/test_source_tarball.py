@@ -12,8 +12,8 @@ from lying_server import Answer, serving
 
 from harness.errors import ConfigurationError, InfrastructureError
 from harness.files import file_hash
-from harness.kernels.kbuild import download as download_module
-from harness.kernels.kbuild.download import download
+from harness.kernels.source import download as download_module
+from harness.kernels.source.download import download
 
 CONTENT = bytes(range(256)) * 4000
 RIGHT = sha256(CONTENT).hexdigest()

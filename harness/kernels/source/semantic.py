@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 
 from harness.errors import ConfigurationError, InfrastructureError
 from harness.files import make_folder_once
-from harness.kernels.kbuild.patches import PatchedFiles
+from harness.kernels.source.patches import PatchedFiles
 from harness.progress import Say
 
 _FORMAT = 1

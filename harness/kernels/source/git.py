@@ -15,8 +15,8 @@ from hashlib import sha256
 from pathlib import Path
 
 from harness.errors import ConfigurationError, InfrastructureError
-from harness.kernels.kbuild.command import CommandError, run, run_with_progress
-from harness.kernels.kbuild.lock import locked
+from harness.kernels.source.command import CommandError, run, run_with_progress
+from harness.kernels.source.lock import locked
 from harness.progress import Say
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")

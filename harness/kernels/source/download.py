@@ -17,7 +17,7 @@ from typing import Any
 
 from harness.errors import ConfigurationError, InfrastructureError
 from harness.files import disk_errors_named, file_hash, sync_folder
-from harness.kernels.kbuild.lock import locked
+from harness.kernels.source.lock import locked
 from harness.progress import Say
 
 _STALL_SECONDS = 30.0

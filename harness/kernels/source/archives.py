@@ -7,9 +7,10 @@ from pathlib import Path
 
 from harness.errors import ConfigurationError
 from harness.kernels.apt import Package, unpack
-from harness.kernels.kbuild.command import CommandError, run
-from harness.kernels.kbuild.lock import locked
-from harness.kernels.kbuild.tree import remove_tree
+from harness.kernels.source.builder import TreeKind
+from harness.kernels.source.command import CommandError, run
+from harness.kernels.source.lock import locked
+from harness.kernels.source.tree import remove_tree
 from harness.progress import Say
 
 
@@ -40,14 +41,7 @@ def make_tree_once(tree: Path, what: str, say: Say, fill: Callable[[Path], None]
     return tree
 
 
-def require_linux(folder: Path, what: str) -> None:
-    """Raises ConfigurationError, beginning with `what`, for a folder that is no kernel's tree."""
-    for name in ("Makefile", "Kconfig"):
-        if not (folder / name).is_file():
-            raise ConfigurationError(f"{what} is no Linux tree: it has no {name} at its top")
-
-
-def unpack_package(package: Package, into: Path) -> None:
+def unpack_package(package: Package, into: Path, kind: TreeKind) -> None:
     """The tree in a linux-source package.
 
     Raises ConfigurationError where the package holds none, InfrastructureError.
@@ -62,10 +56,10 @@ def unpack_package(package: Package, into: Path) -> None:
         )
     run(["tar", "-xf", str(tarballs[0]), "--strip-components=1", "-C", str(into)])
     remove_tree(files)
-    require_linux(into, f"{tarballs[0].name} of {package.identity}")
+    kind.require_folder(into, f"{tarballs[0].name} of {package.identity}")
 
 
-def unpack_tarball(tarball: Path, into: Path, where: str) -> None:
+def unpack_tarball(tarball: Path, into: Path, kind: TreeKind, where: str) -> None:
     """The tree in a tarball, with or without a folder around it.
 
     Raises ConfigurationError, beginning with `where`, for one that is damaged or no kernel's.
@@ -82,4 +76,4 @@ def unpack_tarball(tarball: Path, into: Path, where: str) -> None:
         for path in around.iterdir():
             path.rename(into / path.name)
         around.rmdir()
-    require_linux(into, f"{where}: {tarball}")
+    kind.require_folder(into, f"{where}: {tarball}")

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.files import write_atomically
-from harness.kernels.kbuild.command import run
-from harness.kernels.kbuild.patches import PatchedFiles
+from harness.kernels.source.command import run
+from harness.kernels.source.patches import PatchedFiles
 from harness.progress import Say
 
 

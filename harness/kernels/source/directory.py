@@ -16,13 +16,12 @@ from pathlib import Path
 
 from harness.errors import ConfigurationError, InfrastructureError
 from harness.files import write_atomically
-from harness.kernels.kbuild.command import CommandError, run
+from harness.kernels.source.builder import TreeKind
+from harness.kernels.source.command import CommandError, run
 from harness.progress import Say
 
 _GIT = ["git", "-c", "core.fsmonitor=false"]
 _ENVIRONMENT = {"GIT_OPTIONAL_LOCKS": "0"}
-_BUILT = (".config", "vmlinux", "include/config", "include/generated")
-_BUILT_PER_ARCHITECTURE = "arch/*/include/generated"
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class DirectoryState:
     changed: bool
 
 
-def directory_state(directory: Path, where: str) -> DirectoryState:
+def directory_state(directory: Path, kind: TreeKind, where: str) -> DirectoryState:
     """What the directory holds now.
 
     Of a git worktree: HEAD's commit id, the changes against it, and the content of new files that
@@ -50,16 +49,14 @@ def directory_state(directory: Path, where: str) -> DirectoryState:
     """
     if not directory.is_dir():
         raise ConfigurationError(f"{where}: there is no directory {directory}")
-    state = _worktree_state(directory) or _plain_state(directory, where)
-    for name in ("Makefile", "Kconfig"):
-        if name not in state.files:
-            raise ConfigurationError(
-                f"{where}: {directory} is no Linux tree: it has no {name} at its top"
-            )
+    state = _worktree_state(directory) or _plain_state(directory, kind, where)
+    kind.require(set(state.files).__contains__, f"{where}: {directory}")
     return state
 
 
-def copy_directory(state: DirectoryState, into: Path, memory: Path, where: str, say: Say) -> None:
+def copy_directory(
+    state: DirectoryState, kind: TreeKind, into: Path, memory: Path, where: str, say: Say
+) -> None:
     """Copies the files into a folder, those that have not changed since the last copy by a link.
 
     `memory` is the file that remembers the last copy of that directory. Raises ConfigurationError
@@ -84,7 +81,7 @@ def copy_directory(state: DirectoryState, into: Path, memory: Path, where: str, 
                 pass  # the last copy is gone, or a file has as many links as it may have
         shutil.copy2(file, copy, follow_symlinks=False)
         copied += 1
-    if directory_state(state.directory, where).digest != state.digest:
+    if directory_state(state.directory, kind, where).digest != state.digest:
         raise ConfigurationError(
             f"{where}: {state.directory} was changed while it was copied: run the command again"
         )
@@ -121,14 +118,17 @@ def _worktree_state(directory: Path) -> DirectoryState | None:
     return DirectoryState(directory, tuple(files), digest.hexdigest(), commit, changed)
 
 
-def _plain_state(directory: Path, where: str) -> DirectoryState:
-    built = [name for name in _BUILT if (directory / name).exists()]
-    built += [str(p.relative_to(directory)) for p in directory.glob(_BUILT_PER_ARCHITECTURE)]
+def _plain_state(directory: Path, kind: TreeKind, where: str) -> DirectoryState:
+    built = [
+        str(path.relative_to(directory))
+        for pattern in kind.built
+        for path in sorted(directory.glob(pattern))
+    ]
     if built:
         raise ConfigurationError(
-            f"{where}: {directory} has been built in ({', '.join(built)} are there), and kbuild "
-            "takes no such tree for a build elsewhere: `make mrproper` there removes all that, "
-            "your .config too (or name a git worktree, of which only the sources are taken)"
+            f"{where}: {directory} has been built in ({', '.join(built)} are there), and "
+            f"cannot be built elsewhere: {kind.clean} (or name a git worktree, of which only the "
+            "sources are taken)"
         )
     files = []
     digest = sha256(b"manifest\n")

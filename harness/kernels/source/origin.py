@@ -9,22 +9,22 @@ from pathlib import Path
 from harness.errors import ConfigurationError
 from harness.files import file_hash
 from harness.kernels.apt import fetch_package
-from harness.kernels.kbuild.archives import (
+from harness.kernels.packaged import DEBIAN_ARCHITECTURES
+from harness.kernels.source.archives import (
     make_tree_once,
-    require_linux,
     unpack_package,
     unpack_tarball,
 )
-from harness.kernels.kbuild.directory import copy_directory, directory_state
-from harness.kernels.kbuild.download import download
-from harness.kernels.kbuild.git import (
+from harness.kernels.source.builder import TreeKind
+from harness.kernels.source.directory import copy_directory, directory_state
+from harness.kernels.source.download import download
+from harness.kernels.source.git import (
     Commit,
     export,
     local_commit,
     remote_commit,
     repository_stem,
 )
-from harness.kernels.packaged import DEBIAN_ARCHITECTURES
 from harness.plan.models import SourceRecipe, is_url
 from harness.progress import Say
 
@@ -52,20 +52,22 @@ class Origin:
     """The tree, unpacked into the cache once and never changed. Raises HarnessError."""
 
 
-def find_origin(recipe: SourceRecipe, arch: str, folder: Path, cache: Path, say: Say) -> Origin:
-    """What the recipe's source is now, fetched if it must be.
+def find_origin(
+    recipe: SourceRecipe, kind: TreeKind, folder: Path, cache: Path, say: Say
+) -> Origin:
+    """What the recipe's source is now, fetched if it must be: a tree of that kind.
 
     Paths in the recipe are relative to `folder`, the target's. Raises PackageUnavailableError,
     ConfigurationError that names the recipe's key, InfrastructureError.
     """
     if recipe.package is not None and recipe.suite is not None:
-        return _of_package(recipe.package, recipe.suite, arch, cache, say)
+        return _of_package(recipe.package, recipe.suite, kind, cache, say)
     if recipe.directory is not None:
-        return _of_directory(folder / Path(recipe.directory).expanduser(), cache)
+        return _of_directory(folder / Path(recipe.directory).expanduser(), kind, cache)
     if recipe.git is not None and recipe.ref is not None:
-        return _of_commit(recipe.git, recipe.ref, folder, cache, say)
+        return _of_commit(recipe.git, recipe.ref, kind, folder, cache, say)
     if recipe.tarball is not None:
-        return _of_tarball(recipe.tarball, recipe.sha256, folder, cache, say)
+        return _of_tarball(recipe.tarball, recipe.sha256, kind, folder, cache, say)
     raise ConfigurationError("a source recipe without a source")
 
 
@@ -77,8 +79,9 @@ def find_commit(git: str, ref: str, folder: Path, cache: Path, say: Say) -> Comm
     return local_commit(folder / Path(git).expanduser(), ref, where)
 
 
-def _of_package(name: str, suite: str, arch: str, cache: Path, say: Say) -> Origin:
-    package = fetch_package(name, suite, DEBIAN_ARCHITECTURES[arch], cache, say)
+def _of_package(name: str, suite: str, kind: TreeKind, cache: Path, say: Say) -> Origin:
+    # source packages are for all architectures, but a suite may lack the kernel's
+    package = fetch_package(name, suite, DEBIAN_ARCHITECTURES["x86_64"], cache, say)
     # an epoch's colon would end a name in PATH-like lists
     in_cache = f"{package.name}-{package.version.replace(':', '%3a')}"
     tree = cache / "sources" / f"{package.name}-{package.sha256[:16]}"
@@ -91,14 +94,14 @@ def _of_package(name: str, suite: str, arch: str, cache: Path, say: Say) -> Orig
         source=f"package {package.identity} of {suite}",
         commit=None,
         tree=lambda say: make_tree_once(
-            tree, package.identity, say, lambda into: unpack_package(package, into)
+            tree, package.identity, say, lambda into: unpack_package(package, into, kind)
         ),
     )
 
 
-def _of_directory(directory: Path, cache: Path) -> Origin:
+def _of_directory(directory: Path, kind: TreeKind, cache: Path) -> Origin:
     where = f"the source directory = {str(directory)!r}"
-    state = directory_state(directory, where)
+    state = directory_state(directory, kind, where)
     directory = directory.resolve()
     stem = repository_stem(str(directory))
     home = f"directory-{stem}-{sha256(str(directory).encode()).hexdigest()[:8]}"
@@ -123,12 +126,12 @@ def _of_directory(directory: Path, cache: Path) -> Origin:
             tree,
             f"the directory {directory}",
             say,
-            lambda into: copy_directory(state, into, memory, where, say),
+            lambda into: copy_directory(state, kind, into, memory, where, say),
         ),
     )
 
 
-def _of_commit(git: str, ref: str, folder: Path, cache: Path, say: Say) -> Origin:
+def _of_commit(git: str, ref: str, kind: TreeKind, folder: Path, cache: Path, say: Say) -> Origin:
     commit = find_commit(git, ref, folder, cache, say)
     stem = repository_stem(git if is_url(git) else str((folder / git).resolve()))
     named = "" if commit.id.startswith(ref) else f" {ref}"
@@ -136,7 +139,7 @@ def _of_commit(git: str, ref: str, folder: Path, cache: Path, say: Say) -> Origi
 
     def fill(into: Path) -> None:
         export(commit, into)
-        require_linux(into, f"the commit {commit.id} of {git}")
+        kind.require_folder(into, f"the commit {commit.id} of {git}")
 
     return Origin(
         name=f"git-{commit.id[:_SHORT]}",
@@ -150,7 +153,9 @@ def _of_commit(git: str, ref: str, folder: Path, cache: Path, say: Say) -> Origi
     )
 
 
-def _of_tarball(tarball: str, checksum: str | None, folder: Path, cache: Path, say: Say) -> Origin:
+def _of_tarball(
+    tarball: str, checksum: str | None, kind: TreeKind, folder: Path, cache: Path, say: Say
+) -> Origin:
     where = f"the source tarball = {tarball!r}"
     if is_url(tarball) and checksum is not None:
         file = download(tarball, checksum, cache / "packages/tarballs", where, say)
@@ -175,6 +180,6 @@ def _of_tarball(tarball: str, checksum: str | None, folder: Path, cache: Path, s
         source=f"tarball {tarball}, SHA-256 {checksum}",
         commit=None,
         tree=lambda say: make_tree_once(
-            tree, name, say, lambda into: unpack_tarball(file, into, where)
+            tree, name, say, lambda into: unpack_tarball(file, into, kind, where)
         ),
     )

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Linux's part of building a kernel from source: configuration and make."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from os import environ
+from pathlib import Path
+
+from harness.errors import InfrastructureError
+from harness.kernels.kbuild.architecture import Architecture, architecture
+from harness.kernels.kbuild.config import Option, check_config, config_text, merge, parse_fragment
+from harness.kernels.kbuild.make import Make, ccached, compiler_identity
+from harness.kernels.kbuild.requirements import require_tools
+from harness.kernels.source.build import file_inside
+from harness.kernels.source.builder import Built, TreeKind
+from harness.kernels.source.tree import BuildFolder
+from harness.plan.models import SourceRecipe
+from harness.progress import Say
+
+LINUX = TreeKind(
+    name="Linux",
+    marks=("Makefile", "Kconfig"),
+    built=(
+        ".config",
+        "vmlinux",
+        "include/config",
+        "include/generated",
+        "arch/*/include/generated",
+    ),
+    clean="`make mrproper` there removes all that, your .config too",
+)
+
+
+def linux_builder(recipe: SourceRecipe, arch: str, folder: Path) -> "LinuxBuilder":
+    """The builder of a recipe; `folder` has its config fragment, `arch` is the harness's name.
+
+    Raises ConfigurationError for a fragment that cannot be used, InfrastructureError without a
+    compiler.
+    """
+    target = architecture(arch)
+    fragment = file_inside(folder, recipe.config, "config fragment")
+    compiler = recipe.compiler or environ.get("CC") or f"{target.cross_compile}gcc"
+    return LinuxBuilder(
+        arch=target,
+        fragment=fragment,
+        options=merge(_options(target.base), _options(fragment)),
+        compiler=compiler,
+    )
+
+
+@dataclass(frozen=True)
+class LinuxBuilder:
+    """kbuild with one configuration and one compiler."""
+
+    arch: Architecture
+    fragment: Path
+    options: Mapping[str, Option]
+    compiler: str
+
+    @property
+    def kind(self) -> TreeKind:
+        """Trees of Linux."""
+        return LINUX
+
+    @property
+    def configuration(self) -> tuple[Path, ...]:
+        """The target's fragment."""
+        return (self.fragment,)
+
+    @cached_property
+    def ingredients(self) -> Mapping[str, object]:
+        """Architecture, compiler and every option that is asked for."""
+        return {
+            "arch": self.arch.kbuild,
+            "compiler": [self.compiler, compiler_identity(self.compiler, self.arch)],
+            "options": {option.symbol: option.value for option in self.options.values()},
+        }
+
+    @property
+    def slot(self) -> Sequence[object]:
+        """What differs only in options shares a folder: make rebuilds no more than it must."""
+        return [self.arch.kbuild, self.compiler, self.fragment.name]
+
+    def require_tools(self) -> None:
+        """Raises InfrastructureError naming what is not installed."""
+        require_tools(self.compiler, self.arch)
+
+    def build(self, folder: BuildFolder, label: str, cache: Path, say: Say) -> Built:
+        """Configures, compares what came out with what was asked for, and makes."""
+        make = Make(folder, self.arch, ccached(self.compiler), cache)
+        self._configure(folder, label, make, say)
+        make.run(self.arch.goal, say=say, what=f"building {label}")
+        objects = folder.objects
+        release_file = objects / "include/config/kernel.release"
+        if not release_file.is_file():
+            raise InfrastructureError(f"make ended well, but {release_file} is not there")
+        return Built(
+            release=release_file.read_text().strip(),
+            files={
+                "image": objects / self.arch.image,
+                "config": objects / ".config",
+                "vmlinux": objects / "vmlinux",
+            },
+            module_files=(objects / "modules.builtin",),
+        )
+
+    def _configure(self, folder: BuildFolder, label: str, make: Make, say: Say) -> None:
+        asked = folder.path / "asked.config"
+        asked.write_text(config_text(self.options))
+        what = f"configuring {label}"
+        log = folder.path / "configure.log"
+        config = folder.objects / ".config"
+        before = config.read_bytes() if config.is_file() else None
+        # -s: else the output is only noise of the tools being built
+        make.run("-s", f"KCONFIG_ALLCONFIG={asked}", "allnoconfig", say=say, what=what, log=log)
+        make.run("-s", "olddefconfig", say=say, what=what, log=log)
+        check_config(self.options, config.read_text(), folder.source)
+        if before is not None and before != config.read_bytes():
+            say("the configuration has changed: make rebuilds what depends on it")
+
+
+def _options(path: Path) -> dict[str, Option]:
+    return parse_fragment(path.read_text(encoding="utf-8"), str(path))

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What one system adds to building a kernel from source."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from harness.errors import ConfigurationError
+from harness.kernels.source.tree import BuildFolder
+from harness.progress import Say
+
+
+@dataclass(frozen=True)
+class TreeKind:
+    """How a system's source tree is told from another folder, and a clean one from a built one."""
+
+    name: str
+    marks: tuple[str, ...]
+    """Files that every tree of it has."""
+    built: tuple[str, ...] = ()
+    """Files and folders (glob patterns) that a build inside the tree leaves there."""
+    clean: str = "clean it"
+    """What rids a tree of them, for people."""
+
+    def require(self, has: Callable[[str], bool], what: str) -> None:
+        """Raises ConfigurationError, beginning with `what`, for a tree of another kind.
+
+        `has` tells whether the tree has a file, by its path.
+        """
+        for name in self.marks:
+            if not has(name):
+                raise ConfigurationError(f"{what} is no {self.name} tree: it has no {name}")
+
+    def require_folder(self, folder: Path, what: str) -> None:
+        """The same of an unpacked tree."""
+        self.require(lambda name: (folder / name).is_file(), what)
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a build has made: `files` are kept under their names, `image` among them is booted."""
+
+    release: str
+    files: Mapping[str, Path]
+    module_files: tuple[Path, ...] = ()
+    """Files to keep in lib/modules/<release>; without any, the kernel has no such folder."""
+
+
+class Builder(Protocol):
+    """One recipe's build but for its source and patches, which are the same for all systems."""
+
+    @property
+    def kind(self) -> TreeKind:
+        """The trees that it builds."""
+        ...
+
+    @property
+    def configuration(self) -> tuple[Path, ...]:
+        """Files of the target's folder that the build goes by, for people."""
+        ...
+
+    @property
+    def ingredients(self) -> Mapping[str, object]:
+        """All that decides what comes out, as JSON can hold it: hashed into the kernel's key."""
+        ...
+
+    @property
+    def slot(self) -> Sequence[object]:
+        """What kernels must have in common to be built in one folder, one after the other."""
+        ...
+
+    def require_tools(self) -> None:
+        """Raises InfrastructureError naming what is not installed, and the command for it."""
+        ...
+
+    def build(self, folder: BuildFolder, label: str, cache: Path, say: Say) -> Built:
+        """Builds the kernel in a folder whose source is in place; incrementally where it can.
+
+        Raises HarnessError: BuildFailedError with the log's first error.
+        """
+        ...
