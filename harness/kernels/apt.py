@@ -9,12 +9,14 @@ package database is touched.
 import fcntl
 import json
 import os
+import re
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from harness.errors import InfrastructureError
@@ -23,6 +25,8 @@ from harness.progress import Say
 
 _ATTEMPTS = 3
 _RETRY_SECONDS = 5.0
+_INSTALLED = re.compile(r"^Inst (\S+) \((\S+) ", re.MULTILINE)
+"""What `apt-get --simulate install` would install: name and version."""
 _KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
@@ -99,6 +103,39 @@ def _download(
     fields = asdict(package) | {"file": found[0].name}
     write_atomically(record, json.dumps(fields, indent=2).encode())
     return package
+
+
+def download_with_dependencies(
+    names: Sequence[str], suite: str, architecture: str, folder: Path, cache: Path, say: Say
+) -> list[Package]:
+    """Packages and all that they depend on, into an existing folder; nothing is kept elsewhere.
+
+    apt-get itself resolves them for an empty system, without what is only recommended. Raises
+    PackageUnavailableError with what apt says of the names, InfrastructureError.
+    """
+    shared = cache / "packages" / f"{suite}-{architecture}"
+    shared.mkdir(parents=True, exist_ok=True)
+    with _locked(shared):
+        config = _private_apt(suite, architecture, cache, say)
+        wanted = ["--no-install-recommends", *names]
+        try:
+            plan = _apt(config, "--simulate", "install", *wanted)
+        except InfrastructureError as error:
+            raise PackageUnavailableError(
+                f"{' and '.join(names)} of {suite} ({architecture}) cannot be resolved: {error}"
+            ) from error
+        versions = dict(_INSTALLED.findall(plan))
+        what = f"{' and '.join(names)}, {len(versions)} packages"
+        say(f"downloading {what} ({suite}, {architecture})")
+        exact = [f"{name}={version}" for name, version in versions.items()]
+        _apt(config, "download", *exact, folder=folder)
+    packages = []
+    for name, version in versions.items():
+        file = next(iter(folder.glob(f"{name}_{_in_file_names(version)}_*.deb")), None)
+        if file is None:
+            raise InfrastructureError(f"apt-get said it downloaded {name} {version}, but did not")
+        packages.append(Package(name, version, architecture, suite, file, file_hash(file)))
+    return packages
 
 
 def _in_file_names(version: str) -> str:

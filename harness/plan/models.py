@@ -95,10 +95,22 @@ class PackageModel(Model):
     suite: str
 
 
+class CompilerModel(Model):
+    """[userland.compiler] of a guest config: the compiler that runs in a guest."""
+
+    packages: list[str] = Field(min_length=1)
+    """With all that they depend on they are the disk's content."""
+    suite: str
+    program: str = "gcc"
+    memory_mib: int = Field(default=768, ge=256, le=65536)
+    """Of the guest that compiles."""
+
+
 class GuestUserlandModel(Model):
     """[userland] of a guest config: what its image is made from."""
 
     busybox: PackageModel
+    compiler: CompilerModel | None = None
 
 
 class GuestModel(Model):
@@ -109,12 +121,21 @@ class GuestModel(Model):
     arch: Arch
     machine: MachineModel
     boot: BootModel
+    kernel: PackageModel | None = None
+    """The distribution's kernel for it: where no target names one, and to compile in a guest."""
     userland: GuestUserlandModel | None = None
+
+    @property
+    def compiler(self) -> CompilerModel | None:
+        """The compiler that runs in a guest, where there is one."""
+        return self.userland.compiler if self.userland is not None else None
 
     @model_validator(mode="after")
     def _linux_has_a_userland(self) -> "GuestModel":
         if self.system == "linux" and self.userland is None:
             raise ValueError("a Linux guest needs a [userland] table with `busybox`")
+        if self.compiler is not None and self.kernel is None:
+            raise ValueError("[userland.compiler] needs a [kernel] table: what it runs on")
         return self
 
 
