@@ -18,6 +18,6 @@ def fake_linux(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeLinux:
     write_tree(tree)
     fake = FakeLinux(tmp_path / "cache", tmp_path / "linux-some-race", tree)
     fake.target.mkdir()
-    fake.config("CONFIG_DEBUG_VM=y\n")
+    fake.config("CONFIG_KASAN=y\n")
     publish_package(tree, fake.cache)
     return fake

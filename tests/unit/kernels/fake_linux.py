@@ -50,15 +50,15 @@ END {
 }
 """
 _KCONFIG_EXTRA = """\
-config KSM
-\tbool "Enable KSM for page merging"
-\tdepends on MMU_NOTIFIER
+config KCSAN
+\tbool "KCSAN: dynamic data race detector"
+\tdepends on HAVE_KCSAN_COMPILER
 
-config MMU_NOTIFIER
+config HAVE_KCSAN_COMPILER
 \tbool
 
-config DEBUG_VM
-\tbool "Debug VM"
+config KASAN
+\tbool "KASAN: runtime memory debugger"
 """
 MEMORY_C = "".join(f"int memory_{line};\n" for line in range(1, 31))
 

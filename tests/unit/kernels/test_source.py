@@ -26,7 +26,7 @@ def test_a_built_kernel_has_all_its_parts(fake_linux: FakeLinux) -> None:
     assert kernel.release == "5.10.223-fake"
     assert kernel.identity == file_hash(kernel.image)
     kept = kernel.image.parent
-    assert "CONFIG_DEBUG_VM=y" in (kept / "config").read_text()
+    assert "CONFIG_KASAN=y" in (kept / "config").read_text()
     assert "CC      mm/memory.o" in (kept / "build.log").read_text()
     assert (kept / "vmlinux").stat().st_size > 0
 
@@ -49,7 +49,7 @@ def test_a_kernel_is_built_once(fake_linux: FakeLinux) -> None:
 
 def test_a_comment_in_the_fragment_is_no_other_kernel(fake_linux: FakeLinux) -> None:
     first = fake_linux.build()
-    fake_linux.config("# why\nCONFIG_DEBUG_VM=y\n")
+    fake_linux.config("# why\nCONFIG_KASAN=y\n")
     assert fake_linux.build() == first
 
 
@@ -102,18 +102,18 @@ def test_a_patch_may_build_on_the_one_before(fake_linux: FakeLinux) -> None:
 
 
 def test_an_option_that_does_not_stick_is_named(fake_linux: FakeLinux) -> None:
-    fake_linux.config("CONFIG_KSM=y\n")
+    fake_linux.config("CONFIG_KCSAN=y\n")
     with pytest.raises(ConfigurationError) as caught:
         fake_linux.build()
     message = str(caught.value)
-    assert f"{fake_linux.target / 'race.config'}:1: CONFIG_KSM: asked for y, got n" in message
-    assert "depends on MMU_NOTIFIER" in message
+    assert f"{fake_linux.target / 'race.config'}:1: CONFIG_KCSAN: asked for y, got n" in message
+    assert "depends on HAVE_KCSAN_COMPILER" in message
     assert fake_linux.cached_kernels() == []
 
 
 def test_an_option_that_does_not_exist_is_named(fake_linux: FakeLinux) -> None:
-    fake_linux.config("CONFIG_DEBUG_VMM=y\n")
-    with pytest.raises(ConfigurationError, match=r"no such option; similar: DEBUG_VM"):
+    fake_linux.config("CONFIG_KASANN=y\n")
+    with pytest.raises(ConfigurationError, match=r"no such option; similar: KASAN"):
         fake_linux.build()
 
 
@@ -124,8 +124,8 @@ def test_the_target_wins_over_the_base(fake_linux: FakeLinux) -> None:
 
 
 def test_parts_as_modules_are_refused(fake_linux: FakeLinux) -> None:
-    fake_linux.config("CONFIG_DEBUG_VM=m\n")
-    with pytest.raises(ConfigurationError, match=r"modules.*CONFIG_DEBUG_VM"):
+    fake_linux.config("CONFIG_KASAN=m\n")
+    with pytest.raises(ConfigurationError, match=r"modules.*CONFIG_KASAN"):
         fake_linux.build()
 
 
