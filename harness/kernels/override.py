@@ -11,7 +11,7 @@ from harness.errors import UsageError
 from harness.kernels.source.interrupt import interruptible
 from harness.kernels.source.origin import find_commit
 from harness.plan.load import Target
-from harness.plan.models import KernelRecipe, is_url
+from harness.plan.models import SOURCE_KEYS, KernelRecipe, is_url
 from harness.progress import Say
 
 _FORMS = "DIR, DIR@REF, GIT-URL@REF, or either with @REF_BUGGY..REF_FIXED"
@@ -30,7 +30,7 @@ class NamedTree:
 
     def keys(self) -> dict[str, str | None]:
         """The keys of a source recipe that name this tree; all others of their kind are None."""
-        none = dict.fromkeys(("package", "suite", "directory", "git", "ref", "tarball", "sha256"))
+        none = dict.fromkeys(SOURCE_KEYS)
         if self.ref is not None:
             return none | {"git": self.location, "ref": self.commit or self.ref}
         kind = "tarball" if Path(self.location).is_file() else "directory"

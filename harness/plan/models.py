@@ -141,6 +141,8 @@ class GuestModel(Model):
 
 _SOURCE_KINDS = ("package", "directory", "git", "tarball")
 _SOURCE_COMPANIONS = {"suite": "package", "version": "package", "ref": "git", "sha256": "tarball"}
+SOURCE_KEYS = (*_SOURCE_KINDS, *_SOURCE_COMPANIONS)
+"""Of a source recipe: what names the tree, and not what is done to it."""
 _REF = re.compile(r"[^-\s:][^\s:]*")
 
 

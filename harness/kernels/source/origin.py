@@ -61,7 +61,7 @@ def find_origin(
     ConfigurationError that names the recipe's key, InfrastructureError.
     """
     if recipe.package is not None and recipe.suite is not None:
-        return _of_package(recipe.package, recipe.suite, kind, cache, say)
+        return _of_package(recipe.package, recipe.suite, recipe.version, kind, cache, say)
     if recipe.directory is not None:
         return _of_directory(folder / Path(recipe.directory).expanduser(), kind, cache)
     if recipe.git is not None and recipe.ref is not None:
@@ -79,9 +79,11 @@ def find_commit(git: str, ref: str, folder: Path, cache: Path, say: Say) -> Comm
     return local_commit(folder / Path(git).expanduser(), ref, where)
 
 
-def _of_package(name: str, suite: str, kind: TreeKind, cache: Path, say: Say) -> Origin:
+def _of_package(
+    name: str, suite: str, version: str | None, kind: TreeKind, cache: Path, say: Say
+) -> Origin:
     # source packages are for all architectures, but a suite may lack the kernel's
-    package = fetch_package(name, suite, DEBIAN_ARCHITECTURES["x86_64"], cache, say)
+    package = fetch_package(name, suite, DEBIAN_ARCHITECTURES["x86_64"], cache, say, version)
     # an epoch's colon would end a name in PATH-like lists
     in_cache = f"{package.name}-{package.version.replace(':', '%3a')}"
     tree = cache / "sources" / f"{package.name}-{package.sha256[:16]}"

@@ -23,6 +23,7 @@ from harness.plan.models import TargetModel
 _SOURCE = {
     "package": "linux-source-5.10",
     "suite": "bullseye",
+    "version": "5.10.223-1",
     "config": "race.config",
     "patches": ["old-order.patch"],
     "semantic_patches": ["hooks.cocci"],
