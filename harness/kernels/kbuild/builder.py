@@ -40,12 +40,11 @@ def linux_builder(recipe: SourceRecipe, arch: str, folder: Path) -> "LinuxBuilde
     """
     target = architecture(arch)
     fragment = file_inside(folder, recipe.config, "config fragment")
-    compiler = recipe.compiler or environ.get("CC") or f"{target.cross_compile}gcc"
     return LinuxBuilder(
         arch=target,
         fragment=fragment,
         options=merge(_options(target.base), _options(fragment)),
-        compiler=compiler,
+        compiler=_compiler(recipe, target),
     )
 
 
@@ -118,6 +117,13 @@ class LinuxBuilder:
         check_config(self.options, config.read_text(), folder.source)
         if before is not None and before != config.read_bytes():
             say("the configuration has changed: make rebuilds what depends on it")
+
+
+def _compiler(recipe: SourceRecipe, arch: Architecture) -> str:
+    """A recipe names compilers as a host of that architecture calls them; CC is this host's own."""
+    if arch.cross_compile:
+        return arch.cross_compile + (recipe.compiler or "gcc")
+    return recipe.compiler or environ.get("CC") or "gcc"
 
 
 def _options(path: Path) -> dict[str, Option]:
