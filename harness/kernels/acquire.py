@@ -9,6 +9,7 @@ from harness.kernels.kbuild.builder import linux_builder
 from harness.kernels.kernel import Kernel
 from harness.kernels.packaged import packaged_kernel
 from harness.kernels.source.build import built_kernel
+from harness.kernels.unfix import patched_kernel
 from harness.plan.models import KernelRecipe
 from harness.progress import Say
 
@@ -21,11 +22,15 @@ def acquire_kernel(recipe: KernelRecipe, arch: str, folder: Path, cache: Path, s
     """
     if recipe.package is not None and recipe.suite is not None:
         try:
-            return packaged_kernel(recipe.package, recipe.suite, arch, cache, say)
+            kernel = packaged_kernel(recipe.package, recipe.suite, arch, cache, say)
         except PackageUnavailableError as error:
             if recipe.source is None:
                 raise
             say(f"{error}; building from source instead")
+        else:
+            if recipe.binary_patch is None:
+                return kernel
+            return patched_kernel(kernel, folder / recipe.binary_patch, cache, say)
     if recipe.source is None:
         raise ConfigurationError("a kernel recipe without package and source")
     builder = linux_builder(recipe.source, arch, folder)
