@@ -16,7 +16,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from hashlib import sha256
 from pathlib import Path
 
 from harness.errors import InfrastructureError
@@ -25,6 +24,9 @@ from harness.progress import Say
 
 _ATTEMPTS = 3
 _RETRY_SECONDS = 5.0
+_DIGITS = "0123456789."
+"""End a name that differs from its like only in a version."""
+_SHOWN = 8
 _INSTALLED = re.compile(r"^Inst (\S+) \((\S+) ", re.MULTILINE)
 """What `apt-get --simulate install` would install: name and version."""
 _KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
@@ -269,7 +271,9 @@ def _candidate(config: Path, name: str, version: str | None, suite: str) -> str:
         wrong = f"the suite {suite} has {name} in version {', '.join(carried)}, not in {version}"
         advice = "name one of these"
     else:
-        wrong = f"the suite {suite} has no package {name} (any more)"
+        similar = _run(["apt-cache", "pkgnames", name.rstrip(_DIGITS)], config=config).split()
+        near = f", but {', '.join(sorted(similar)[:_SHOWN])}" if similar else ""
+        wrong = f"the suite {suite} has no package {name} (any more){near}"
         advice = "name another package in the target, or give the kernel a source recipe"
     found = "; ".join(f"{other} has {', '.join(known)}" for other, known in others.items())
     elsewhere = f" (of the suites in this host's own apt sources, {found})" if found else ""

@@ -27,6 +27,7 @@ case "$(basename "$0") $*" in
         echo "E: Failed to fetch http://mirror.invalid: Temporary failure resolving" >&2; exit 100
     fi ;;
 *policy*) cat {folder}/policy ;;
+*pkgnames*) cat {folder}/pkgnames ;;
 *madison*) if [ "$APT_CONFIG" ]; then cat {folder}/madison; else cat {folder}/host-madison; fi ;;
 *download*)
     if [ -e {folder}/no-download ]; then echo "E: 404 Not Found" >&2; exit 100; fi
@@ -58,6 +59,7 @@ class FakeApt:
         self.says("policy", POLICY)
         self.says("madison", MADISON)
         self.says("host-madison", "")
+        self.says("pkgnames", "")
         build_package(folder)
 
     def says(self, what: str, text: str) -> None:
@@ -170,8 +172,14 @@ def test_where_else_a_package_is_that_has_gone(fake: FakeApt, tmp_path: Path) ->
     fake.says("policy", "")
     fake.says("madison", "")
     fake.says("host-madison", MADISON.replace("bookworm", "trixie"))
-    with pytest.raises(PackageUnavailableError, match=r"\(of the suites .* trixie has 1:2, 1:1\)"):
+    fake.says("pkgnames", "tool-7\ntool-6\n")
+    with pytest.raises(PackageUnavailableError) as caught:
         fetch(tmp_path)
+    assert str(caught.value) == (
+        "the suite bookworm has no package tool (any more), but tool-6, tool-7 (of the suites in "
+        "this host's own apt sources, trixie has 1:2, 1:1): name another package in the target, or "
+        "give the kernel a source recipe"
+    )
 
 
 def test_versions_are_kept_side_by_side(fake: FakeApt, tmp_path: Path) -> None:
