@@ -14,7 +14,7 @@ from running import PROJECT
 from harness.errors import InfrastructureError
 from harness.kernels.toolchain import missing_compiler
 from harness.paths import cache_folder
-from harness.plan.load import load_case, load_guest
+from harness.plan.load import Guest, load_case, load_guest, load_target
 from harness.qemu.guest import GuestFiles, started_guest
 from harness.qemu.process import require_qemu
 from harness.qemu.snapshot import Snapshot, memory_of, save_snapshot, snapshot_storage
@@ -31,13 +31,7 @@ pytestmark = [pytest.mark.guest, pytest.mark.timeout(300)]
 @pytest.fixture(params=MACHINES)
 def arm(request: pytest.FixtureRequest) -> PreparedArm:
     """A torn read forced on the distribution's kernel of another architecture."""
-    guest = load_guest(PROJECT, request.param)
-    try:
-        require_qemu(guest.model.machine.qemu)
-    except InfrastructureError as error:
-        pytest.skip(str(error))
-    if missing := missing_compiler(guest.model.arch):
-        pytest.skip(missing)
+    guest = guest_or_skip(request.param)
     case = load_case(PROJECT / "bench" / "torn_read.toml")
     wanted = Request(case, guest, PROJECT, cache_folder(), arms=("forced",))
     (prepared,) = asyncio.run(prepare_arms(wanted, print))
@@ -65,6 +59,39 @@ def test_boot_and_hold(arm: PreparedArm, request: pytest.FixtureRequest, tmp_pat
     ]
     assert {int(event["address"], 16) for event in held} == {address}
     assert all(event["end_ns"] > event["start_ns"] for event in held)
+
+
+def test_the_swap_in_race_is_forced_on_arm64(tmp_path: Path) -> None:
+    guest = guest_or_skip("linux-arm64")
+    target = load_target(PROJECT, "linux-swapin-aba")
+    wanted = Request(target, guest, PROJECT, cache_folder(), arms=("buggy",))
+    records = {}
+    for arm in asyncio.run(prepare_arms(wanted, print)):
+        arm = replace(arm, workload_args=arm.workload_args | {"attempts": ATTEMPTS})
+        folder = tmp_path / arm.name
+        folder.mkdir()
+        with saved(arm, tmp_path) as snapshot:
+            restored = replace(arm, snapshot=snapshot)
+            records[arm.name] = asyncio.run(run_trial(restored, 1, 0, 7, folder))
+    buggy, fixed = records["buggy"], records["fixed"]
+    assert buggy.verdict == "reproduced", buggy.reason
+    # with four of five, as with all: a page that could not be swapped out costs an attempt
+    assert buggy.attempts_reproduced >= ATTEMPTS - 1
+    assert fixed.verdict == "survived", fixed.reason
+    assert (fixed.attempts, fixed.attempts_reproduced) == (ATTEMPTS, 0)
+    assert fixed.orders_reached == 0, "the victim's claim keeps the aggressor out"
+
+
+def guest_or_skip(name: str) -> Guest:
+    """The guest, where this host can run it."""
+    guest = load_guest(PROJECT, name)
+    try:
+        require_qemu(guest.model.machine.qemu)
+    except InfrastructureError as error:
+        pytest.skip(str(error))
+    if missing := missing_compiler(guest.model.arch):
+        pytest.skip(missing)
+    return guest
 
 
 @contextmanager
