@@ -106,10 +106,22 @@ class CompilerModel(Model):
     """Of the guest that compiles."""
 
 
+class RootModel(Model):
+    """[userland.root] of a guest config: a disk image of a distribution's root, driven by SSH."""
+
+    suite: str
+    packages: list[str] = []
+    """Beside those that a root needs to be logged in to; with all that they depend on."""
+    size_mib: int = Field(ge=1, le=65536)
+    modules: list[str] = []
+    """What the kernel needs to find disk and network, where it has them as modules."""
+
+
 class GuestUserlandModel(Model):
     """[userland] of a guest config: what its image is made from."""
 
     busybox: PackageModel
+    root: RootModel | None = None
     compiler: CompilerModel | None = None
 
 
@@ -206,6 +218,8 @@ class KernelRecipe(Model):
     source: SourceRecipe | None = None
     append: list[str] = []
     """Words added to the guest's kernel command line: a switch between arms of one binary."""
+    binary_patch: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]+\.toml$")
+    """The package's kernel is changed as this description in the target's folder says."""
 
     @model_validator(mode="after")
     def _something_to_boot(self) -> "KernelRecipe":
@@ -213,6 +227,8 @@ class KernelRecipe(Model):
             raise ValueError("`package` and `suite` go together")
         if self.package is None and self.source is None:
             raise ValueError("a kernel needs `package` and `suite`, or a `source` table")
+        if self.binary_patch is not None and self.package is None:
+            raise ValueError("`binary_patch` changes a packaged kernel: it goes with `package`")
         return self
 
 

@@ -91,7 +91,7 @@ def load_binary_patch(file: Path) -> BinaryPatch:
         return BinaryPatch.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise ConfigurationError(
-            f"{file}: there is no such file; `binary_patch` names a description in the target's folder"
+            f"{file}: there is no such file; `binary_patch` names one in the target's folder"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{file}: cannot be read: {error}") from error
