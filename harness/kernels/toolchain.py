@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -77,6 +78,28 @@ def _has_library(compiler: str) -> bool:
     return Path(done.stdout.strip()).is_absolute()
 
 
+def static_flags(text_base: int | None, more: Sequence[str] = ()) -> list[str]:
+    """What every compiler of guest programs is told; `more` come last, so that they win."""
+    flags = ["-std=gnu11", "-O2", "-g", "-Wall", "-Wextra", "-pthread"]
+    flags += ["-static", "-no-pie", "-fno-pie"]
+    if text_base is not None:
+        flags.append(f"-Wl,-Ttext-segment={text_base:#x}")
+    return [*flags, *more]
+
+
+def program_file(
+    source: Path, include: Path | None, cache: Path, ingredients: Sequence[str]
+) -> Path:
+    """Where the program made from a C file is kept: by its content and how it is made.
+
+    `include` is the folder of its headers, `ingredients` are the compiler's identity and flags.
+    """
+    digest = hashlib.sha256("\0".join(ingredients).encode() + source.read_bytes())
+    for header in sorted(include.glob("*.h")) if include is not None else []:
+        digest.update(header.name.encode() + header.read_bytes())
+    return cache / "programs" / f"{source.stem}-{digest.hexdigest()[:16]}"
+
+
 def compile_static(
     source: Path,
     cache: Path,
@@ -84,42 +107,27 @@ def compile_static(
     *,
     include: Path | None = None,
     text_base: int | None = None,
+    more: Sequence[str] = (),
 ) -> Path:
     """Compiles one C file into a static program at fixed addresses; returns its path.
 
     `arch` is the harness's name of the guest's architecture. Raises ConfigurationError with the
     compiler's own message where the source is wrong, InfrastructureError where there is no
-    compiler, with the packages to install.
+    compiler, with the packages to install. `more` are further flags.
     """
-    flags = [
-        "-std=gnu11",
-        "-O2",
-        "-g",
-        "-Wall",
-        "-Wextra",
-        "-static",
-        "-no-pie",
-        "-fno-pie",
-        "-pthread",
-    ]
+    flags = static_flags(text_base, more)
     if include is not None:
         flags += ["-I", str(include)]
-    if text_base is not None:
-        flags += [f"-Wl,-Ttext-segment={text_base:#x}"]
     if missing := missing_compiler(arch):
         raise InfrastructureError(missing)
     compiler = compiler_for(arch)
-    digest = hashlib.sha256(_compiler_version(compiler).encode())
-    digest.update("\0".join(flags).encode() + source.read_bytes())
-    for header in sorted(include.glob("*.h")) if include is not None else []:
-        digest.update(header.read_bytes())
-    program = cache / "programs" / f"{source.stem}-{digest.hexdigest()[:16]}"
+    program = program_file(source, include, cache, [_compiler_version(compiler), *flags])
     if program.exists():
         return program
     program.parent.mkdir(parents=True, exist_ok=True)
     unfinished = program.with_name(f".{program.name}.{os.getpid()}")
     done = subprocess.run(
-        [compiler, *flags, "-o", str(unfinished), str(source)],
+        [compiler, "-o", str(unfinished), str(source), *flags],
         capture_output=True,
         text=True,
         check=False,

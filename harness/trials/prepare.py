@@ -16,6 +16,7 @@ from harness.qemu.command import Machine
 from harness.qemu.guest import GuestPlan
 from harness.qemu.process import require_qemu
 from harness.systems.base import GuestImage, ImageOrder, WorkloadOrder
+from harness.systems.machine import machine_of
 from harness.systems.registry import SYSTEMS
 from harness.systems.symbols import kernel_symbols
 from harness.trials.arm import PreparedArm
@@ -105,18 +106,7 @@ def _machine(request: Request, needs_tcg: bool, say: Say) -> Machine:
     wanted = request.target.model.machine.get(request.guest.name, TargetMachineModel())
     require_qemu(model.qemu)
     accelerator = TCG if needs_tcg else choose_accelerator(model.accelerator, model.qemu, say)
-    return Machine(
-        binary=model.qemu,
-        machine=model.machine,
-        cpu=model.cpu,
-        vcpus=model.vcpus,
-        memory_mib=model.memory_mib,
-        accelerator=accelerator,
-        console=tuple(model.console),
-        control=tuple(model.control),
-        devices=tuple(model.arguments),
-        memory_nodes=wanted.memory_nodes,
-    )
+    return replace(machine_of(model, accelerator), memory_nodes=wanted.memory_nodes)
 
 
 def _ready_kernel(
@@ -134,7 +124,7 @@ def _ready_kernel(
         request.cache,
         say,
     )
-    return ReadyKernel(kernel, image, GuestPlan(machine, image.boot, guest.model.boot.seconds))
+    return ReadyKernel(kernel, image, GuestPlan(machine, image.boot, guest.model.boot.seconds, login=image.login))
 
 
 async def prepare_kernel(request: Request, name: str, say: Say) -> ReadyKernel:

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-from harness.console.channel import ControlChannel
+from harness.console.guest_channel import GuestChannel
 from harness.errors import ConfigurationError
 from harness.files import make_folder_once
 from harness.kernels.acquire import acquire_kernel
@@ -17,11 +17,19 @@ from harness.kernels.toolchain import WORKLOAD_BASE, compile_static
 from harness.kernels.vmlinuz import extract_vmlinux
 from harness.places.image import KernelImage
 from harness.places.symbols import SymbolTable
-from harness.plan.models import GuestModel, KernelRecipe
+from harness.plan.models import GuestModel, KernelRecipe, TargetUserlandModel
 from harness.progress import Say
+from harness.qemu.accelerator import choose_accelerator
 from harness.qemu.command import Boot
 from harness.systems.base import GuestImage, ImageOrder, WorkloadOrder
 from harness.systems.filesystem_image import filesystem_image
+from harness.systems.linux.full_image import full_image
+from harness.systems.linux.guest_compiler import (
+    MODULES,
+    CompileBoot,
+    compile_in_guest,
+    kept_program,
+)
 from harness.systems.linux.image import (
     INIT_SOURCE,
     WORKLOAD_PATH,
@@ -30,6 +38,8 @@ from harness.systems.linux.image import (
     load_commands,
 )
 from harness.systems.linux.modules import load_order
+from harness.systems.linux.toolchain_disk import toolchain_disk
+from harness.systems.machine import machine_of
 
 
 class Linux:
@@ -43,13 +53,35 @@ class Linux:
 
     async def compile_workload(self, order: WorkloadOrder, cache: Path, say: Say) -> Path:
         """A static program at fixed addresses. Raises HarnessError."""
+        if order.in_guest:
+            return await self._compile_in_guest(order, cache, say)
         return compile_static(
             order.source,
             cache,
             order.guest.arch,
             include=order.source.parent,
             text_base=WORKLOAD_BASE,
+            more=order.flags,
         )
+
+    async def _compile_in_guest(self, order: WorkloadOrder, cache: Path, say: Say) -> Path:
+        guest, compiler = order.guest, order.guest.compiler
+        if compiler is None or guest.kernel is None:
+            raise ConfigurationError(
+                "this guest has no compiler of its own ([userland.compiler] of its config): "
+                "compile on the host, with --compile host"
+            )
+        disk = toolchain_disk(compiler, guest.arch, cache, say)
+        if (program := kept_program(order, disk, cache)).exists():
+            return program
+        recipe = KernelRecipe(package=guest.kernel.package, suite=guest.kernel.suite)
+        kernel = self.acquire_kernel(recipe, guest, order.source.parent, cache, say)
+        disks = TargetUserlandModel(modules=list(MODULES))
+        image = self.build_image(ImageOrder(guest, kernel, disks), cache, say)
+        model = guest.machine
+        accelerator = choose_accelerator(model.accelerator, model.qemu, say)
+        boot = CompileBoot(machine_of(model, accelerator), image, guest.boot.seconds)
+        return await compile_in_guest(order, disk, boot, cache, say)
 
     def build_image(self, order: ImageOrder, cache: Path, say: Say) -> GuestImage:
         """Builds the initramfs, or finds it in the cache. Raises HarnessError."""
@@ -70,6 +102,8 @@ class Linux:
                 for image in order.userland.image
             ),
         )
+        if guest.userland is not None and guest.userland.root is not None:
+            return full_image(order, userland, cache, say)
         return GuestImage(
             boot=Boot(
                 kernel.image,
@@ -91,7 +125,7 @@ class Linux:
         """Mixes the seed into the kernel's entropy pool (random(4)); says so in its log."""
         return f"echo {seed} > /dev/urandom; echo '<1>harness: trial, seed {seed}' > /dev/kmsg"
 
-    async def read_symbols(self, channel: ControlChannel) -> bytes:
+    async def read_symbols(self, channel: GuestChannel) -> bytes:
         """/proc/kallsyms, compressed on its way: a serial port is slow."""
         await channel.check("gzip -c /proc/kallsyms > /tmp/kallsyms.gz")
         return gzip.decompress(await channel.get("/tmp/kallsyms.gz"))
