@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PositiveFloat,
@@ -131,6 +132,8 @@ class GuestModel(Model):
     title: str
     system: SystemName
     arch: Arch
+    like: Name | None = None
+    """Another guest, whose part in targets this one takes: their kernels and arms of that name."""
     machine: MachineModel
     boot: BootModel
     kernel: PackageModel | None = None
@@ -158,6 +161,14 @@ SOURCE_KEYS = (*_SOURCE_KINDS, *_SOURCE_COMPANIONS)
 _REF = re.compile(r"[^-\s:][^\s:]*")
 
 
+Fragments = Annotated[
+    list[str],
+    BeforeValidator(lambda given: [given] if isinstance(given, str) else given),
+    Field(min_length=1),
+]
+"""Names of config fragments; one may stand without a list."""
+
+
 class SourceRecipe(Model):
     """A kernel built from source: where the tree is, and what the target does to it."""
 
@@ -171,7 +182,8 @@ class SourceRecipe(Model):
     ref: str | None = None
     tarball: str | None = Field(default=None, min_length=1)
     sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
-    config: str
+    config: Fragments
+    """Later fragments win."""
     patches: list[str] = []
     semantic_patches: list[str] = []
     compiler: str | None = None

@@ -7,7 +7,7 @@ from functools import cached_property
 from os import environ
 from pathlib import Path
 
-from harness.errors import InfrastructureError
+from harness.errors import ConfigurationError, InfrastructureError
 from harness.kernels.kbuild.architecture import Architecture, architecture
 from harness.kernels.kbuild.config import Option, check_config, config_text, merge, parse_fragment
 from harness.kernels.kbuild.make import Make, ccached, compiler_identity
@@ -17,6 +17,8 @@ from harness.kernels.source.builder import Built, TreeKind
 from harness.kernels.source.tree import BuildFolder
 from harness.plan.models import SourceRecipe
 from harness.progress import Say
+
+OWN_FRAGMENTS = Path(__file__).parent / "fragments"
 
 LINUX = TreeKind(
     name="Linux",
@@ -33,17 +35,17 @@ LINUX = TreeKind(
 
 
 def linux_builder(recipe: SourceRecipe, arch: str, folder: Path) -> "LinuxBuilder":
-    """The builder of a recipe; `folder` has its config fragment, `arch` is the harness's name.
+    """The builder of a recipe; `folder` has its config fragments, `arch` is the harness's name.
 
-    Raises ConfigurationError for a fragment that cannot be used, InfrastructureError without a
-    compiler.
+    A fragment that the folder does not have may be one of the harness's own. Raises
+    ConfigurationError for a fragment that cannot be used, InfrastructureError without a compiler.
     """
     target = architecture(arch)
-    fragment = file_inside(folder, recipe.config, "config fragment")
+    fragments = tuple(_fragment(folder, name) for name in recipe.config)
     return LinuxBuilder(
         arch=target,
-        fragment=fragment,
-        options=merge(_options(target.base), _options(fragment)),
+        fragments=fragments,
+        options=merge(*(_options(file) for file in (target.base, *fragments))),
         compiler=_compiler(recipe, target),
     )
 
@@ -53,7 +55,7 @@ class LinuxBuilder:
     """kbuild with one configuration and one compiler."""
 
     arch: Architecture
-    fragment: Path
+    fragments: tuple[Path, ...]
     options: Mapping[str, Option]
     compiler: str
 
@@ -64,8 +66,8 @@ class LinuxBuilder:
 
     @property
     def configuration(self) -> tuple[Path, ...]:
-        """The target's fragment."""
-        return (self.fragment,)
+        """Fragments, the target's and the harness's."""
+        return self.fragments
 
     @cached_property
     def ingredients(self) -> Mapping[str, object]:
@@ -79,7 +81,7 @@ class LinuxBuilder:
     @property
     def slot(self) -> Sequence[object]:
         """What differs only in options shares a folder: make rebuilds no more than it must."""
-        return [self.arch.kbuild, self.compiler, self.fragment.name]
+        return [self.arch.kbuild, self.compiler, *(file.name for file in self.fragments)]
 
     def require_tools(self) -> None:
         """Raises InfrastructureError naming what is not installed."""
@@ -124,6 +126,20 @@ def _compiler(recipe: SourceRecipe, arch: Architecture) -> str:
     if arch.cross_compile:
         return arch.cross_compile + (recipe.compiler or "gcc")
     return recipe.compiler or environ.get("CC") or "gcc"
+
+
+def _fragment(folder: Path, name: str) -> Path:
+    if name in own_fragments() and not (folder / name).exists():
+        return OWN_FRAGMENTS / name
+    try:
+        return file_inside(folder, name, "config fragment")
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{error}; the harness has {', '.join(own_fragments())}") from None
+
+
+def own_fragments() -> list[str]:
+    """Names of the fragments that every target may use."""
+    return sorted(file.name for file in OWN_FRAGMENTS.glob("*.config"))
 
 
 def _options(path: Path) -> dict[str, Option]:

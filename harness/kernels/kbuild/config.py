@@ -6,8 +6,8 @@ scripts/kconfig/merge_config.sh takes it.
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -17,6 +17,8 @@ _SET = re.compile(r"CONFIG_([A-Za-z0-9_]+)=(.+)")
 _UNSET = re.compile(r"# CONFIG_([A-Za-z0-9_]+) is not set")
 _STANZA = re.compile(r"\s*(?:menu)?config\s+([A-Za-z0-9_]+)\s*$")
 _STANZA_END = re.compile(r"(?:menu|choice|endchoice|endmenu|if|endif|source|comment)\b")
+_OPERAND = re.compile(r"(!?)\s*\b(\d*[A-Z][A-Z0-9_]*)\b(?!\s*(?:!?=|[<>]))")
+_COMPILER_TEST = re.compile(r"\$\((?:cc-option|success|CC)\b|\b(?:GCC|CLANG)_VERSION\b")
 _VALUE = re.compile(r'y|m|n|-?[0-9]+|0[xX][0-9a-fA-F]+|"(?:[^"\\]|\\.)*"')
 
 
@@ -95,7 +97,7 @@ def check_config(options: Mapping[str, Option], config: str, tree: Path) -> None
     lost = [option for option in options.values() if got.get(option.symbol, "n") != option.value]
     if lost:
         known = _definitions(tree)
-        complaints = [_complaint(option, got.get(option.symbol, "n"), known) for option in lost]
+        complaints = [_complaint(option, got, known) for option in lost]
         raise ConfigurationError(
             "options that the kernel's configuration did not take:\n  " + "\n  ".join(complaints)
         )
@@ -106,14 +108,18 @@ def check_config(options: Mapping[str, Option], config: str, tree: Path) -> None
         )
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Definition:
     where: str
-    depends: tuple[str, ...]
+    depends: list[str] = field(default_factory=list)
+    tests_compiler: bool = False
 
 
-def _complaint(option: Option, got: str, known: Mapping[str, list[_Definition]]) -> str:
-    asked = f"{option.where}: CONFIG_{option.symbol}: asked for {option.value}, got {got}"
+def _complaint(
+    option: Option, got: Mapping[str, str], known: Mapping[str, list[_Definition]]
+) -> str:
+    came_out = got.get(option.symbol, "n")
+    asked = f"{option.where}: CONFIG_{option.symbol}: asked for {option.value}, got {came_out}"
     definitions = known.get(option.symbol)
     if definitions is None:
         near = get_close_matches(option.symbol, known, n=3, cutoff=0.7)
@@ -125,9 +131,30 @@ def _complaint(option: Option, got: str, known: Mapping[str, list[_Definition]])
         if definition.depends
     ]
     if reasons:
-        return f"{asked} ({'; '.join(reasons)})"
+        return f"{asked} ({'; '.join([*reasons, *_unmet(definitions, got, known)])})"
     places = ", ".join(definition.where for definition in definitions)
     return f"{asked} (see {places}: it may lie in a menu that is off, or another option selects it)"
+
+
+def _unmet(
+    definitions: Sequence[_Definition],
+    got: Mapping[str, str],
+    known: Mapping[str, list[_Definition]],
+) -> list[str]:
+    """What is not as the conditions want it, each name once.
+
+    Of alternatives (A || B) all are named: which of them was meant, nobody can know.
+    """
+    wrong = []
+    for expression in (text for definition in definitions for text in definition.depends):
+        for negated, symbol in _OPERAND.findall(expression):
+            is_on = got.get(symbol, "n") != "n"
+            if is_on == bool(negated):
+                test = next((d.where for d in known.get(symbol, []) if d.tests_compiler), None)
+                compiler = got.get("CC_VERSION_TEXT", "the compiler").strip('"')
+                why = f" ({compiler} fails the test at {test})" if test and not is_on else ""
+                wrong.append(f"{symbol} is {'on' if is_on else 'off'}{why}")
+    return list(dict.fromkeys(wrong))
 
 
 def _values(config: str) -> dict[str, str]:
@@ -140,21 +167,23 @@ def _definitions(tree: Path) -> dict[str, list[_Definition]]:
     for path in sorted(tree.rglob("Kconfig*")):
         if path.is_file():
             text = path.read_text(encoding="utf-8", errors="replace")
-            for symbol, line, depends in _stanzas(text):
-                where = f"{path.relative_to(tree)}:{line}"
-                known.setdefault(symbol, []).append(_Definition(where, tuple(depends)))
+            for symbol, definition in _stanzas(text, str(path.relative_to(tree))):
+                known.setdefault(symbol, []).append(definition)
     return known
 
 
-def _stanzas(text: str) -> list[tuple[str, int, list[str]]]:
-    found: list[tuple[str, int, list[str]]] = []
+def _stanzas(text: str, name: str) -> list[tuple[str, _Definition]]:
+    found: list[tuple[str, _Definition]] = []
     open_stanza = False
     for number, line in enumerate(text.splitlines(), start=1):
         if stanza := _STANZA.match(line):
-            found.append((stanza[1], number, []))
+            found.append((stanza[1], _Definition(f"{name}:{number}")))
             open_stanza = True
         elif _STANZA_END.match(line):
             open_stanza = False
-        elif open_stanza and line.strip().startswith("depends on "):
-            found[-1][2].append(" ".join(line.split()[2:]).removesuffix("\\").strip())
+        elif open_stanza:
+            definition = found[-1][1]
+            definition.tests_compiler |= _COMPILER_TEST.search(line) is not None
+            if line.strip().startswith("depends on "):
+                definition.depends.append(" ".join(line.split()[2:]).removesuffix("\\").strip())
     return found

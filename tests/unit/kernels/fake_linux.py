@@ -71,6 +71,7 @@ class FakeLinux:
     target: Path
     tree: Path
     said: list[str] = field(default_factory=list)
+    fragments: str | list[str] = "race.config"
 
     def config(self, text: str) -> None:
         (self.target / "race.config").write_text(text)
@@ -93,7 +94,7 @@ class FakeLinux:
         return SourceRecipe.model_validate(
             (source or {"package": "linux-source-5.10", "suite": "bullseye"})
             | {
-                "config": "race.config",
+                "config": self.fragments,
                 "patches": [name for name in patches if not name.endswith(".cocci")],
                 "semantic_patches": [name for name in patches if name.endswith(".cocci")],
             }

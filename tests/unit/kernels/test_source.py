@@ -123,6 +123,35 @@ def test_the_target_wins_over_the_base(fake_linux: FakeLinux) -> None:
     assert "CONFIG_PREEMPT=" not in (kernel.image.parent / "config").read_text()
 
 
+def test_of_several_fragments_a_later_one_wins(fake_linux: FakeLinux) -> None:
+    alone = fake_linux.build()
+    fake_linux.fragments = ["race.config", "more.config"]
+    (fake_linux.target / "more.config").write_text("CONFIG_KASAN=n\n# CONFIG_SMP is not set\n")
+    kernel = fake_linux.build()
+    config = (kernel.image.parent / "config").read_text()
+    assert "CONFIG_KASAN=" not in config
+    assert "CONFIG_SMP=" not in config
+    assert kernel.label == "linux-source-5.10 5.10.223-1 (race.config, more.config)"
+    assert kernel.image.parent != alone.image.parent
+
+
+def test_a_fragment_of_the_harness_s_own_and_one_of_the_target_instead(
+    fake_linux: FakeLinux,
+) -> None:
+    fake_linux.fragments = ["race.config", "kcsan.config"]
+    with pytest.raises(ConfigurationError, match=r"/fragments/kcsan\.config:\d+: CONFIG_KCSAN: "):
+        fake_linux.build()
+    (fake_linux.target / "kcsan.config").write_text("CONFIG_KASAN=y\n")
+    assert fake_linux.build().label.endswith("(race.config, kcsan.config)")
+
+
+def test_a_fragment_that_is_nowhere(fake_linux: FakeLinux) -> None:
+    fake_linux.fragments = ["kmsan.config"]
+    message = r"no config fragment .*/kmsan\.config; files of that kind there: race\.config; "
+    with pytest.raises(ConfigurationError, match=message + r"the harness has kasan.*, kcsan"):
+        fake_linux.build()
+
+
 def test_parts_as_modules_are_refused(fake_linux: FakeLinux) -> None:
     fake_linux.config("CONFIG_KASAN=m\n")
     with pytest.raises(ConfigurationError, match=r"modules.*CONFIG_KASAN"):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from harness.errors import ConfigurationError
 from harness.kernels.kbuild.architecture import architecture
+from harness.kernels.kbuild.builder import OWN_FRAGMENTS
 from harness.kernels.kbuild.config import check_config, config_text, merge, parse_fragment
 
 _values = st.one_of(
@@ -97,8 +98,28 @@ def test_every_lost_option_is_in_the_one_message(tmp_path: Path) -> None:
     assert "similar: KSM" in message
 
 
-def test_the_base_gives_a_reason_for_every_group() -> None:
-    lines = architecture("x86_64").base.read_text().splitlines()
+def test_what_a_lost_option_lacks_is_named(tmp_path: Path) -> None:
+    (tmp_path / "Kconfig").write_text(
+        "config HAVE_KCSAN_COMPILER\n\tdef_bool $(cc-option,-fsanitize=thread)\n\n"
+        "config KCSAN\n\tbool\n\tdepends on HAVE_KCSAN_COMPILER && 64BIT\n"
+        "\tdepends on DEBUG_KERNEL && !KASAN && (PREEMPT=y || HZ > 100)\n"
+    )
+    config = 'CONFIG_CC_VERSION_TEXT="gcc (Debian) 9.4.0"\nCONFIG_KASAN=y\nCONFIG_DEBUG_KERNEL=y\n'
+    with pytest.raises(ConfigurationError) as caught:
+        check_config(parse_fragment("CONFIG_KCSAN=y\n", "f"), config, tmp_path)
+    assert str(caught.value).endswith(
+        "; HAVE_KCSAN_COMPILER is off (gcc (Debian) 9.4.0 fails the test at Kconfig:1)"
+        "; 64BIT is off; KASAN is on)"
+    )
+
+
+@pytest.mark.parametrize(
+    "file",
+    [architecture("x86_64").base, *sorted(OWN_FRAGMENTS.glob("*.config"))],
+    ids=lambda file: file.name,
+)
+def test_every_group_has_a_reason(file: Path) -> None:
+    lines = file.read_text().splitlines()
     for before, line in itertools.pairwise(lines):
         if line.startswith("CONFIG_"):
             assert before.startswith(("#", "CONFIG_")), f"{line} stands alone"

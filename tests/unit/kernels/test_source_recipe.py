@@ -54,6 +54,15 @@ def test_what_is_no_source(keys: dict[str, str], message: str) -> None:
         SourceRecipe.model_validate(keys | {"config": "race.config"})
 
 
+def test_one_fragment_or_several() -> None:
+    tree = {"directory": "/linux"}
+    assert SourceRecipe.model_validate(tree | {"config": "a.config"}).config == ["a.config"]
+    both = ["a.config", "b.config"]
+    assert SourceRecipe.model_validate(tree | {"config": both}).config == both
+    with pytest.raises(ValidationError, match="at least 1 item"):
+        SourceRecipe.model_validate(tree | {"config": []})
+
+
 @pytest.mark.parametrize(
     ("text", "url"),
     [
