@@ -4,7 +4,7 @@
 TARGET ?= linux-swapin-aba
 PY := .venv/bin
 
-.PHONY: help setup setup-all repro test test-unit test-full lint bench clean
+.PHONY: help setup setup-all repro test test-unit test-ci test-full lint bench clean
 
 help:
 	@echo "make repro [TARGET=$(TARGET)] [ARCH=x86_64] [TRIALS=20] [ARGS=--json]"
@@ -13,7 +13,8 @@ help:
 	@echo "                 your own tree (DIR, DIR@REF, GIT-URL@REF or DIR@REF_BUGGY..REF_FIXED)"
 	@echo "make test        linter, types, unit tests, and tests that boot real kernels"
 	@echo "make test-unit   the tests that need no QEMU"
-	@echo "make test-full   all of them, the slow ones too"
+	@echo "make test-ci     what .ci/run runs: also the races on x86-64 kernels built from source"
+	@echo "make test-full   all of them, kernels of other architectures and systems from source too"
 	@echo "make bench       the benchmarks; each prints one JSON line at its end"
 	@echo "make setup       distribution packages and .venv, which the others do by themselves"
 	@echo "make setup-all   also what guests on arm64 and ppc64le and some tests need"
@@ -40,6 +41,10 @@ test: lint
 
 test-unit: setup-all
 	$(PY)/pytest tests/unit $(ARGS)
+
+# all that fits into an hour on two cores with nothing cached
+test-ci: lint
+	$(PY)/pytest -m "not cross_build and not (freebsd and slow)" --durations=15 $(ARGS)
 
 test-full: lint
 	$(PY)/pytest $(ARGS)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PROJECT, Harness
+from running import PROJECT, Harness
 
 from harness.kernels.kbuild.architecture import architecture
 from harness.kernels.kbuild.requirements import missing_packages
