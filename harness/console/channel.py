@@ -21,16 +21,22 @@ class ChannelLostError(GuestError):
     """The channel ended or was corrupted; the guest cannot be driven any more."""
 
 
-class CommandFailedError(GuestError):
-    """A command that had to succeed in the guest did not."""
-
-
 @dataclass(frozen=True)
 class CommandResult:
     """Exit status (128 + signal where one ended it) and output, stderr merged in."""
 
     status: int
     output: bytes
+
+
+class CommandFailedError(GuestError):
+    """A command that had to succeed in the guest did not."""
+
+    @classmethod
+    def of(cls, command: str, result: CommandResult) -> "CommandFailedError":
+        """The error with the end of what the command said."""
+        text = result.output.decode(errors="replace").strip()
+        return cls(f"in the guest, `{command}` ended with status {result.status}: {text[-2000:]}")
 
 
 class RemoteCommand:
@@ -216,10 +222,7 @@ class ControlChannel:
         """Output of a shell command that must exit with 0, else CommandFailedError."""
         result = await self.run(command)
         if result.status != 0:
-            text = result.output.decode(errors="replace").strip()
-            raise CommandFailedError(
-                f"in the guest, `{command}` ended with status {result.status}: {text[-2000:]}"
-            )
+            raise CommandFailedError.of(command, result)
         return result.output
 
     async def put(self, source: Path, destination: str, mode: int = 0o755) -> None:

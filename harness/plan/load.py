@@ -24,6 +24,11 @@ class Guest:
     file: Path
     model: GuestModel
 
+    @property
+    def known_as(self) -> str:
+        """What targets call it: its own name, or that of the guest it is like."""
+        return self.model.like or self.name
+
 
 @dataclass(frozen=True)
 class Target:

@@ -26,6 +26,15 @@ class Machine:
 
 
 @dataclass(frozen=True)
+class Disk:
+    """A disk image that guests read and none writes to; the device is among `Boot.arguments`."""
+
+    file: Path
+    format: str
+    """`raw` or `qcow2`."""
+
+
+@dataclass(frozen=True)
 class Boot:
     """What is started: a kernel that QEMU loads by itself, or what `arguments` name."""
 
@@ -36,6 +45,8 @@ class Boot:
     append: tuple[str, ...] = ()
     arguments: tuple[str, ...] = ()
     """Further QEMU arguments: a disk to boot from."""
+    disk: Disk | None = None
+    """Behind the drive `root`; what a guest writes goes to an overlay of its own."""
 
     def argv(self) -> list[str]:
         """QEMU's arguments for it."""
@@ -81,6 +92,9 @@ class QemuCommand:
     """Wait for a snapshot's device state instead of booting."""
     plugin: tuple[str, ...] = field(default=())
     """The arguments that load the failpoint plugin."""
+    overlay: Path | None = None
+    """A qcow2 file over the boot's disk that keeps what the guest writes; without one QEMU makes
+    a temporary file, which goes when it ends."""
 
     def argv(self, lines: Lines) -> list[str]:
         """The command line, program first."""
@@ -93,6 +107,8 @@ class QemuCommand:
         if self.memory or machine.memory_nodes > 1:
             argv += _memory(machine, self.memory)
         argv += self.boot.argv()
+        if self.boot.disk is not None:
+            argv += _drive(self.boot.disk, self.overlay)
         argv += ["-chardev", f"socket,id=console,fd={lines.console}", *machine.console]
         argv += ["-chardev", f"socket,id=control,fd={lines.control}", *machine.control]
         argv += ["-chardev", f"socket,id=monitor,fd={lines.monitor}"]
@@ -101,6 +117,12 @@ class QemuCommand:
         if self.incoming:
             argv += ["-incoming", "defer"]
         return argv
+
+
+def _drive(disk: Disk, overlay: Path | None) -> list[str]:
+    disk, temporary = (disk, "on") if overlay is None else (Disk(overlay, "qcow2"), "off")
+    file = _escape(str(disk.file))
+    return ["-drive", f"id=root,if=none,file={file},format={disk.format},snapshot={temporary}"]
 
 
 def _memory(machine: Machine, memory: Memory | None) -> list[str]:

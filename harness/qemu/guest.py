@@ -4,18 +4,21 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qemu.qmp import QMPClient, QMPError
 
 from harness.console.capture import DEFAULT_LIMIT, ConsoleCapture
 from harness.console.channel import ControlChannel
+from harness.console.guest_channel import GuestChannel
+from harness.console.ssh import Login, SshChannel
 from harness.console.text import last_lines
 from harness.errors import GuestError
-from harness.qemu.command import Boot, Machine, Memory, QemuCommand
+from harness.qemu.command import Boot, Disk, Machine, Memory, QemuCommand
 from harness.qemu.process import QemuProcess, read_messages
-from harness.qemu.snapshot import Snapshot
+from harness.qemu.snapshot import Snapshot, make_overlay
+from harness.qemu.ssh_port import ConsoleLine, log_in
 
 
 class BootFailedError(GuestError):
@@ -44,15 +47,17 @@ class GuestPlan:
     boot: Boot
     boot_seconds: float
     console_limit: int = DEFAULT_LIMIT
+    login: Login | None = None
+    """How to log in to a guest that is driven over SSH."""
 
 
 @dataclass(frozen=True)
 class RunningGuest:
-    """A guest that is ready: its init answers on the control channel."""
+    """A guest that is ready: it answers on its channel."""
 
     process: QemuProcess
     console: ConsoleCapture
-    channel: ControlChannel
+    channel: GuestChannel
     monitor: QMPClient
     files: GuestFiles
     setup_seconds: float
@@ -85,16 +90,25 @@ async def started_guest(
     *,
     snapshot: Snapshot | None = None,
     memory: Memory | None = None,
+    overlay: Path | None = None,
     plugin: tuple[str, ...] = (),
 ) -> AsyncIterator[RunningGuest]:
     """Boots the guest, or restores `snapshot`; yields it ready and ends QEMU afterwards.
 
-    `memory` backs a boot's memory by a file, so that a snapshot can be saved from it. Raises
+    `memory` backs a boot's memory by a file, so that a snapshot can be saved from it, and `overlay`
+    is the file for what it writes to its disk, if it has one. Raises
     BootFailedError where the guest does not become ready, InfrastructureError for the host.
     """
     if snapshot is not None:
         memory = Memory(snapshot.memory_paths, private=True)
-    command = QemuCommand(plan.machine, plan.boot, memory, snapshot is not None, plugin)
+    boot = plan.boot
+    if (disk := boot.disk) is None:
+        overlay = None
+    elif snapshot is not None:
+        boot = replace(boot, disk=Disk(snapshot.disk_path, "qcow2"))
+    elif overlay is not None:
+        make_overlay(disk, overlay)
+    command = QemuCommand(plan.machine, boot, memory, snapshot is not None, plugin, overlay)
     async with AsyncExitStack() as stack:
         console_log = stack.enter_context(files.console.open("wb"))
         if snapshot is not None and snapshot.console is not None:
@@ -107,9 +121,16 @@ async def started_guest(
         stack.callback(console_writer.close)
         console = ConsoleCapture(console_reader, console_log, plan.console_limit)
         stack.push_async_callback(console.close)
-        channel = ControlChannel(
-            *await asyncio.open_connection(sock=process.lines.control), control_log
-        )
+        listens = None
+        if plan.login is not None and snapshot is None:
+            listens = ConsoleLine(console, plan.login.ready)
+        reader, writer = await asyncio.open_connection(sock=process.lines.control)
+        channel: ControlChannel | SshChannel
+        if plan.login is None:
+            channel = ControlChannel(reader, writer, control_log)
+        else:
+            stack.callback(writer.close)
+            channel = SshChannel(plan.login, control_log)
         stack.push_async_callback(channel.close)
         monitor = QMPClient("qemu")
         stack.push_async_callback(_disconnect, monitor)
@@ -119,13 +140,18 @@ async def started_guest(
         try:
             async with asyncio.timeout(plan.boot_seconds):
                 await monitor.connect(process.lines.monitor)
-                if snapshot is None:
+                if snapshot is not None:
+                    await snapshot.load(monitor)
+                if isinstance(channel, SshChannel):
+                    await log_in(channel, monitor, process, listens)
+                elif snapshot is None:
                     await channel.wait_ready()
                 else:
-                    await snapshot.load(monitor)
                     await channel.ping()
         except TimeoutError as error:
-            raise _boot_failed(guest, f"not ready after {plan.boot_seconds:g} s") from error
+            why = channel.waits_for if isinstance(channel, SshChannel) else None
+            reason = f"not ready after {plan.boot_seconds:g} s" + (f": {why}" if why else "")
+            raise _boot_failed(guest, reason) from error
         except (GuestError, QMPError, EOFError, OSError) as error:
             with suppress(TimeoutError):
                 async with asyncio.timeout(2):

@@ -10,6 +10,7 @@ the harness's process: nothing is left on disk, however it ends.
 
 import asyncio
 import os
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -17,8 +18,8 @@ from pathlib import Path
 
 from qemu.qmp import QMPClient, QMPError
 
-from harness.errors import GuestError
-from harness.qemu.command import Memory
+from harness.errors import GuestError, InfrastructureError
+from harness.qemu.command import Disk, Memory
 
 _IGNORE_SHARED = {"capabilities": [{"capability": "x-ignore-shared", "state": True}]}
 _POLL_SECONDS = 0.01
@@ -32,6 +33,8 @@ class Snapshot:
     memory_paths: tuple[Path, ...]
     """One for each of the machine's memory nodes."""
     state_path: Path
+    disk_path: Path
+    """What the saved guest wrote to its disk, as a qcow2 overlay, where it had a disk."""
     console: Path | None = None
     """The saved guest's console so far: a restored guest's console goes on from there."""
 
@@ -51,7 +54,9 @@ def snapshot_storage(memory_nodes: int = 1) -> Iterator[Snapshot]:
     """
     with ExitStack() as files:
         memory = [_memory_file(f"guest-memory-{node}", files) for node in range(memory_nodes)]
-        yield Snapshot(tuple(memory), _memory_file("guest-state", files))
+        yield Snapshot(
+            tuple(memory), _memory_file("guest-state", files), _memory_file("guest-disk", files)
+        )
 
 
 def _memory_file(name: str, stack: ExitStack) -> Path:
@@ -64,6 +69,21 @@ def _memory_file(name: str, stack: ExitStack) -> Path:
 def memory_of(snapshot: Snapshot) -> Memory:
     """The memory that a guest must be booted with to be saved as `snapshot`."""
     return Memory(snapshot.memory_paths, private=False)
+
+
+def make_overlay(disk: Disk, overlay: Path) -> None:
+    """Makes an existing file an empty qcow2 overlay of a disk. Raises InfrastructureError."""
+    argv = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", disk.format, "-b", str(disk.file)]
+    try:
+        subprocess.run([*argv, str(overlay)], capture_output=True, text=True, check=True)
+    except FileNotFoundError as error:
+        raise InfrastructureError(
+            "qemu-img is not installed: install the package qemu-utils"
+        ) from error
+    except subprocess.CalledProcessError as error:
+        raise InfrastructureError(
+            f"qemu-img makes no overlay of {disk.file}: {error.stderr}"
+        ) from error
 
 
 async def save_snapshot(monitor: QMPClient, snapshot: Snapshot) -> None:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from harness.console.channel import ControlChannel
+from harness.console.guest_channel import GuestChannel
+from harness.console.ssh import Login
 from harness.kernels.kernel import Kernel
 from harness.places.image import KernelImage
 from harness.places.symbols import SymbolTable
@@ -48,6 +49,10 @@ class GuestImage:
     """Commands to run in a booted guest before it counts as ready, the target's own after them."""
     workload: str
     """What the workload is called in the guest."""
+    login: Login | None = None
+    """How to log in to a guest that is driven over SSH."""
+    shell: str = "exec sh -i"
+    """What serves a person's prompt."""
 
 
 class System(Protocol):
@@ -91,7 +96,7 @@ class System(Protocol):
         """
         ...
 
-    async def read_symbols(self, channel: ControlChannel) -> bytes:
+    async def read_symbols(self, channel: GuestChannel) -> bytes:
         """The running kernel's symbols, those of its modules too, for `symbols_file`.
 
         Raises GuestError, also where the system cannot say.

@@ -152,7 +152,9 @@ class Snapshots:
         files = GuestFiles.within(evidence)
         for attempt in range(1, _BOOT_TRIES + 1):
             try:
-                async with started_guest(arm.plan, files, memory=memory_of(storage)) as guest:
+                async with started_guest(
+                    arm.plan, files, memory=memory_of(storage), overlay=storage.disk_path
+                ) as guest:
                     await guest.set_up(arm.image.setup)
                     await save_snapshot(guest.monitor, storage)
                 return files

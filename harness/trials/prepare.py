@@ -45,7 +45,7 @@ class Request:
 
 def chosen_arms(request: Request) -> list[ArmModel]:
     """The arms to run, buggy and fixed first. Raises UsageError for an unknown arm."""
-    by_name = {arm.name: arm for arm in request.target.model.arms_on(request.guest.name)}
+    by_name = {arm.name: arm for arm in request.target.model.arms_on(request.guest.known_as)}
     if request.arms == ("all",):
         wanted = set(by_name)
     else:
@@ -67,12 +67,12 @@ async def prepare_arms(request: Request, say: Say) -> list[PreparedArm]:
     Raises HarnessError with what is missing.
     """
     model = request.target.model
-    if request.guest.name not in model.guests:
+    if request.guest.known_as not in model.guests:
         raise UsageError(
             f"the target {request.target.name} does not run on {request.guest.name}; it runs on: "
             + ", ".join(model.guests)
         )
-    kernel_recipes(request.target, request.guest.name, request.source)  # before anything slow
+    kernel_recipes(request.target, request.guest.known_as, request.source)  # before anything slow
     arms = chosen_arms(request)
     if not request.failpoints:
         arms = [arm.model_copy(update={"use": []}) for arm in arms]
@@ -103,7 +103,7 @@ def _has_external(target: TargetModel) -> bool:
 
 def _machine(request: Request, needs_tcg: bool, say: Say) -> Machine:
     model = request.guest.model.machine
-    wanted = request.target.model.machine.get(request.guest.name, TargetMachineModel())
+    wanted = request.target.model.machine.get(request.guest.known_as, TargetMachineModel())
     require_qemu(model.qemu)
     accelerator = TCG if needs_tcg else choose_accelerator(model.accelerator, model.qemu, say)
     return replace(machine_of(model, accelerator), memory_nodes=wanted.memory_nodes)
@@ -113,7 +113,7 @@ def _ready_kernel(
     request: Request, name: str, machine: Machine, workload: Path, say: Say
 ) -> ReadyKernel:
     guest, model = request.guest, request.target.model
-    recipe = kernel_recipes(request.target, guest.name, request.source)[name]
+    recipe = kernel_recipes(request.target, guest.known_as, request.source)[name]
     system = SYSTEMS[guest.model.system]
     kernel = system.acquire_kernel(recipe, guest.model, request.target.folder, request.cache, say)
     if recipe.append:
@@ -124,7 +124,9 @@ def _ready_kernel(
         request.cache,
         say,
     )
-    return ReadyKernel(kernel, image, GuestPlan(machine, image.boot, guest.model.boot.seconds, login=image.login))
+    return ReadyKernel(
+        kernel, image, GuestPlan(machine, image.boot, guest.model.boot.seconds, login=image.login)
+    )
 
 
 async def prepare_kernel(request: Request, name: str, say: Say) -> ReadyKernel:

@@ -12,8 +12,8 @@ import tty
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.console.channel import RemoteCommand
 from harness.console.frames import MAX_PAYLOAD
+from harness.console.guest_channel import GuestCommand
 from harness.errors import UsageError
 from harness.progress import Say
 from harness.qemu.guest import GuestFiles, RunningGuest, started_guest
@@ -40,7 +40,7 @@ async def run_shell(request: Request, kernel: str, command: str, say: Say) -> in
             if command:
                 return await _run_command(guest, command)
             say("the guest is ready; leave it with exit or Ctrl-D")
-            return await _serve_prompt(guest)
+            return await _serve_prompt(guest, ready.image.shell)
 
 
 async def _run_command(guest: RunningGuest, command: str) -> int:
@@ -51,8 +51,8 @@ async def _run_command(guest: RunningGuest, command: str) -> int:
     return running.status or 0
 
 
-async def _serve_prompt(guest: RunningGuest) -> int:
-    running = await guest.channel.start("exec sh -i", terminal=True)
+async def _serve_prompt(guest: RunningGuest, prompt: str) -> int:
+    running = await guest.channel.start(prompt, terminal=True)
     size = shutil.get_terminal_size()
     await running.resize(size.lines, size.columns)
     loop = asyncio.get_running_loop()
@@ -85,7 +85,7 @@ async def _serve_prompt(guest: RunningGuest) -> int:
     return running.status or 0
 
 
-async def _type(running: RemoteCommand, typed: "asyncio.Queue[bytes]") -> None:
+async def _type(running: GuestCommand, typed: "asyncio.Queue[bytes]") -> None:
     while data := await typed.get():
         await running.write(data)
     while True:  # the keyboard's end of file, as Ctrl-D; a shell that is starting drops it

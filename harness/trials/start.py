@@ -42,7 +42,8 @@ async def start_campaign(
 ) -> CampaignFolder:
     """Prepares and runs a new campaign; its folder has the summary. Raises HarnessError."""
     if request.source is not None:
-        kernel_recipes(request.target, request.guest.name, request.source)  # before a long fetch
+        # before a long fetch
+        kernel_recipes(request.target, request.guest.known_as, request.source)
         request = replace(request, source=pinned(request.source, request.cache, watcher.say))
     budget = request.target.model.budget
     plan: dict[str, Any] = {
@@ -126,7 +127,7 @@ def _rules(plan: dict[str, Any], target: Target) -> CampaignRules:
 def _prepared_plan(request: Request, arms: list[PreparedArm]) -> dict[str, Any]:
     machine = arms[0].plan.machine
     model = request.target.model
-    chosen = model.arms_on(request.guest.name)
+    chosen = model.arms_on(request.guest.known_as)
     used = {name for arm in chosen for name in arm.use} if request.failpoints else set()
     return {
         "accelerator": machine.accelerator.partition(",")[0],
