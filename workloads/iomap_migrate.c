@@ -14,11 +14,13 @@
  *              would make the mover wait for a TLB flush. Failpoints decide the order; the functions
  *              marked WORKLOAD_PLACE are for them. Before, with nobody looking on, all pages are
  *              moved to and fro `rounds` times: pgmigrate_success and pgmigrate_fail of /proc/vmstat
- *              then tell whether pages can be moved at all.
+ *              then tell whether pages can be moved at all. With victim_page=1 the victim uses
+ *              another page than the one that is moved.
  * mode=free    `faulters` and `readers` threads against one that moves (mover=move_pages, or
  *              mover=compact: /proc/sys/vm/compact_memory), until `seconds` have gone.
  *
- * Arguments: seed, mode, file, pages, attempts, rounds, victim, faulters, readers, mover, seconds.
+ * Arguments: seed, mode, file, pages, attempts, rounds, victim, victim_page, faulters, readers,
+ * mover, seconds.
  */
 #include "harness_workload.h"
 
@@ -50,7 +52,7 @@ struct shared {
 
 static struct shared *shared;
 static char *map;
-static long page_size, page_count;
+static long page_size, page_count, victim_page;
 static int file;
 static uint64_t seed;
 static _Atomic long operations;
@@ -221,7 +223,8 @@ static _Noreturn void be_victim(pid_t mover, int reads)
 			seen = under_migration(pagemap, 0);
 		if (seen) {
 			victim_goes();
-			if (!(reads ? read_header(0) : fault_on_header(mover, 0)))
+			if (!(reads ? read_header(victim_page) :
+				      fault_on_header(mover, victim_page)))
 				shared->failures++;
 		} else {
 			shared->missed++;
@@ -240,7 +243,7 @@ static void renew_page(int far)
 	if (ftruncate(file, 0))
 		fail_to_run("ftruncate: %s", strerror(errno));
 	prefer_node(POLICY_PREFERRED, 1ul << far);
-	write_pages(1);
+	write_pages(1 + victim_page);
 	prefer_node(POLICY_DEFAULT, 0);
 	touch(0);
 }
@@ -395,16 +398,19 @@ int main(int argc, char **argv)
 	page_size = sysconf(_SC_PAGESIZE);
 	seed = (uint64_t)number(argc, argv, "seed", 1);
 	page_count = number(argc, argv, "pages", 64);
+	victim_page = number(argc, argv, "victim_page", 0);
 	if (page_count < 1 || page_count > MAX_PAGES || faulters < 0 || faulters > MAX_THREADS ||
 	    readers < 0 || readers > MAX_THREADS)
 		fail_to_run("pages must be 1 to %d, faulters and readers 0 to %d", MAX_PAGES,
 			    MAX_THREADS);
+	if (victim_page < 0 || victim_page >= page_count)
+		fail_to_run("victim_page must be one of the %ld pages", page_count);
 	if (strcmp(victim, "fault") && strcmp(victim, "read"))
 		fail_to_run("victim: expected fault or read, found %s", victim);
 	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
 		fail_to_run("this race needs two vCPUs");
 	if (access("/sys/devices/system/node/node1", F_OK))
-		fail_to_run("this race needs two memory nodes: numa=fake=2 on the command line");
+		fail_to_run("this race needs two memory nodes: numa=fake=2 on the command line, or memory_nodes = 2 for the machine");
 	file = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 	if (file < 0)
 		fail_to_run("%s: %s", path, strerror(errno));
