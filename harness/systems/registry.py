@@ -2,6 +2,7 @@
 """The systems by name."""
 
 from harness.systems.base import System
+from harness.systems.gnumach.system import GnuMach
 from harness.systems.linux.system import Linux
 
-SYSTEMS: dict[str, System] = {"linux": Linux()}
+SYSTEMS: dict[str, System] = {"gnumach": GnuMach(), "linux": Linux()}

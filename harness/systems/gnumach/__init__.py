@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""GNU Mach guests: kernels, the multiboot shim, and a freestanding bootstrap program."""

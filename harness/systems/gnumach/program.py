@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The guest's two programs, compiled without a C library: multiboot shim and bootstrap program.
+
+Both are kept by the content of all that they are made from.
+"""
+
+import hashlib
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import ConfigurationError, InfrastructureError
+from harness.kernels.toolchain import CROSS_COMPILERS, WORKLOAD_BASE
+
+SOURCES = Path(__file__).parent / "guest"
+SHIM_BASE = 0x600_0000
+"""Where shim.ld puts the shim, above all that it places (bytes)."""
+_PROGRAM = ("control.c", "workload.c", "thread.c", "rpc.c", "text.c")
+_FREESTANDING = (
+    "-std=gnu11", "-O2", "-Wall", "-Wextra", "-ffreestanding", "-fno-pie", "-fno-stack-protector",
+    "-fcf-protection=none", "-fno-asynchronous-unwind-tables", "-mgeneral-regs-only",
+    "-nostdlib", "-static", "-no-pie", "-Wl,--build-id=none", "-Wl,-z,noexecstack",
+)  # fmt: skip
+_MODES = {"x86_64": ("-m64",), "i386": ("-m32", "-march=i686")}
+
+
+@dataclass(frozen=True)
+class _Compilation:
+    """One program: its C files, the files they include, and its flags beside the common ones."""
+
+    name: str
+    sources: tuple[Path, ...]
+    others: tuple[Path, ...]
+    flags: tuple[str, ...]
+
+
+def compile_shim(cache: Path) -> Path:
+    """The shim, an ELF file for i386. Raises InfrastructureError without a compiler."""
+    script = SOURCES / "shim.ld"
+    flags = (*_MODES["i386"], "-T", str(script))
+    return _compiled(_Compilation("shim", (SOURCES / "shim.c",), (script,), flags), cache)
+
+
+def compile_bootstrap(workload: Path, arch: str, cache: Path, more: Sequence[str] = ()) -> Path:
+    """The bootstrap program with a workload in it, with symbols; `arch` is x86_64 or i386.
+
+    Headers of the workload are beside it; `more` are further flags. Raises ConfigurationError with
+    the compiler's message where the workload is wrong, InfrastructureError without a compiler.
+    """
+    headers = (*sorted(SOURCES.glob("*.h")), *sorted(workload.parent.glob("*.h")))
+    flags = (
+        *_MODES[arch], "-g", "-I", str(SOURCES), "-I", str(workload.parent),
+        f"-Wl,-Ttext-segment={WORKLOAD_BASE:#x}", *more,
+    )  # fmt: skip
+    sources = (*(SOURCES / name for name in _PROGRAM), workload)
+    return _compiled(_Compilation(workload.stem, sources, headers, flags), cache)
+
+
+def _compiled(what: _Compilation, cache: Path) -> Path:
+    compiler = _compiler()
+    digest = hashlib.sha256(_version(compiler).encode())
+    digest.update("\0".join((*_FREESTANDING, *what.flags)).encode())
+    for file in (*what.sources, *what.others):
+        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    program = cache / "programs" / f"mach-{what.name}-{digest.hexdigest()[:16]}"
+
+    if program.exists():
+        return program
+    program.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = program.with_name(f".{program.name}.{os.getpid()}")
+    argv = [compiler, *_FREESTANDING, *what.flags, "-o", str(unfinished)]
+    done = subprocess.run(
+        [*argv, *map(str, what.sources)], capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        unfinished.unlink(missing_ok=True)
+        raise ConfigurationError(f"{what.sources[-1]} does not compile:\n{done.stderr.strip()}")
+    unfinished.rename(program)
+    return program
+
+
+def _compiler() -> str:
+    """One compiler makes programs of both word sizes; no library of either is needed."""
+    if platform.machine() == "x86_64":
+        return os.environ.get("CC", "cc")
+    return CROSS_COMPILERS["x86_64"].program
+
+
+def _version(compiler: str) -> str:
+    try:
+        done = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        package = "gcc" if platform.machine() == "x86_64" else "gcc-x86-64-linux-gnu"
+        raise InfrastructureError(
+            f"the C compiler {compiler} does not run ({error}): install the package {package}"
+        ) from error
+    return done.stdout
