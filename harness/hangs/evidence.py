@@ -2,7 +2,8 @@
 """What is kept of a hung guest: its kind, and each vCPU's samples, registers and stack."""
 
 from collections import Counter
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 
 
@@ -40,6 +41,34 @@ class StackFrame:
     inlined: bool = False
     file: str | None = None
     line: int | None = None
+
+
+@dataclass(frozen=True)
+class Awaited:
+    """What a thread waits for: `kind` is the system's word for it (`lock`, `page`, `event`).
+
+    `name` is empty where nothing is known to be at the address; `state` is of the moment of the
+    look: a lock's holders, a page's bits.
+    """
+
+    kind: str
+    address: int
+    name: str = ""
+    state: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class GuestThread:
+    """One thread of the guest's, as its kernel's own tables have it.
+
+    `stack` is innermost first. `vcpu` is where it runs; None if it does not.
+    """
+
+    name: str
+    state: str
+    stack: tuple[StackFrame, ...] = ()
+    awaits: Awaited | None = None
+    vcpu: int | None = None
 
 
 @dataclass(frozen=True)
@@ -113,11 +142,18 @@ class Hang:
     vcpus: tuple[Vcpu, ...]
     tasks: str = ""
     """What the guest itself says of its tasks, if it answers."""
+    threads: tuple[GuestThread, ...] = ()
+    """The guest's threads: read out of its memory, or of what it says of its tasks."""
     notes: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, object]:
         """For hang.json: plain data, addresses in hexadecimal."""
         data = asdict(self)
+        for thread in data["threads"]:
+            for frame in thread["stack"]:
+                frame["address"] = hex(frame["address"])
+            if thread["awaits"] is not None:
+                thread["awaits"]["address"] = hex(thread["awaits"]["address"])
         for vcpu in data["vcpus"]:
             for sample in vcpu["samples"]:
                 sample["pc"] = hex(sample["pc"])

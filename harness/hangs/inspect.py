@@ -9,16 +9,18 @@ from pathlib import Path
 
 from qemu.qmp import QMPError
 
-from harness.errors import GuestError
+from harness.errors import ConfigurationError, GuestError
 from harness.hangs.classify import classify
-from harness.hangs.evidence import Hang, Sample, Vcpu
+from harness.hangs.evidence import GuestThread, Hang, Sample, Vcpu
 from harness.hangs.stack import Unwinder, function_at
-from harness.hangs.tasks import TASKS_COMMANDS
+from harness.hangs.tasks import TASKS_COMMANDS, tasks_as_threads
+from harness.hangs.view import GuestView
 from harness.places.symbols import SymbolTable
 from harness.qemu.gdb import GdbClient, attached, run_state
 from harness.qemu.guest import RunningGuest
 
 FindSymbols = Callable[[bool], Awaitable[SymbolTable | None]]
+FindThreads = Callable[[GuestView], Awaitable[tuple[GuestThread, ...]]]
 
 _NS = 1e9
 
@@ -47,11 +49,13 @@ async def inspect_hang(
     symbols: FindSymbols,
     system: str = "linux",
     inspection: Inspection | None = None,
+    threads: FindThreads | None = None,
 ) -> Hang:
     """What a guest that shows no life is doing. It runs on afterwards.
 
     `symbols` is asked for the kernel's symbols, with whether the guest answers: one that does can
-    be asked for those of its modules too.
+    be asked for those of its modules too. `threads` finds the guest's threads in its memory while
+    it is stopped; without it they are taken from what the guest says of its tasks.
 
     End every hold first (`ControlBlock.disarm`): a held vCPU cannot be stopped. What cannot be
     found out is left empty with a note; nothing is raised for that.
@@ -59,17 +63,19 @@ async def inspect_hang(
     how = inspection or Inspection()
     notes: list[str] = []
     state = await _run_state(guest, notes)
-    threads = await _vcpu_threads(guest, notes)
-    before, printed, started = _wanted_ns(guest, threads), guest.console.received, time.monotonic()
+    hosts = await _vcpu_threads(guest, notes)
+    before, printed, started = _wanted_ns(guest, hosts), guest.console.received, time.monotonic()
     answers, answer_seconds = await _ping(guest, max(how.answer_seconds, how.watch_seconds))
     await asyncio.sleep(max(0.0, how.watch_seconds - answer_seconds))
     watched = time.monotonic() - started
-    busy = _busy(before, _wanted_ns(guest, threads), watched)
+    busy = _busy(before, _wanted_ns(guest, hosts), watched)
     rate = (guest.console.received - printed) / watched
-    vcpus = tuple(Vcpu(index, busy.get(thread)) for index, thread in enumerate(threads))
+    vcpus = tuple(Vcpu(index, busy.get(host)) for index, host in enumerate(hosts))
+    found: tuple[GuestThread, ...] = ()
     try:
         async with asyncio.timeout(how.gdb_seconds):
-            vcpus = await _sample(guest, arch, await symbols(answers), vcpus, how)
+            table = await symbols(answers)
+            vcpus, found = await _sample(guest, arch, table, vcpus, how, threads, notes)
     except (GuestError, QMPError, TimeoutError, EOFError, OSError) as error:
         notes.append(f"the vCPUs could not be looked at: {error or 'no answer in time'}")
     tasks = await _tasks(guest, system, how, notes) if answers else ""
@@ -84,6 +90,7 @@ async def inspect_hang(
         console_rate=rate,
         vcpus=vcpus,
         tasks=tasks,
+        threads=found or tasks_as_threads(tasks, system),
         notes=tuple(notes),
     )
 
@@ -149,8 +156,13 @@ async def _sample(
     symbols: SymbolTable | None,
     vcpus: Sequence[Vcpu],
     how: Inspection,
-) -> tuple[Vcpu, ...]:
-    """Adds samples, registers and stacks; the last sample is the one that the stacks show."""
+    find_threads: FindThreads | None,
+    notes: list[str],
+) -> tuple[tuple[Vcpu, ...], tuple[GuestThread, ...]]:
+    """Adds samples, registers and stacks; the last sample is the one that the stacks show.
+
+    The guest's threads are of the same moment.
+    """
     async with attached(guest.monitor, arch) as client:
         threads = await client.threads()
         found: list[list[Sample]] = [[] for _ in threads]
@@ -161,9 +173,10 @@ async def _sample(
                 await client.interrupt()
             for samples, thread in zip(found, threads, strict=True):
                 samples.append(await _sample_vcpu(client, thread, symbols))
-        done = []
+        done, all_registers = [], []
         for index, (samples, thread) in enumerate(zip(found, threads, strict=True)):
             registers = await client.registers(thread)
+            all_registers.append(dict(registers.values))
             unwinder = Unwinder(client.arch, symbols, _Reader(client, thread))
             done.append(
                 Vcpu(
@@ -174,7 +187,15 @@ async def _sample(
                     await unwinder.stack(registers),
                 )
             )
-        return tuple(done)
+        found_threads: tuple[GuestThread, ...] = ()
+        if find_threads is not None:
+            reader = _Reader(client, threads[0])
+            view = GuestView(client.arch.name, reader, tuple(all_registers))
+            try:
+                found_threads = await find_threads(view)
+            except ConfigurationError as error:
+                notes.append(f"the guest's threads could not be found: {error}")
+        return tuple(done), found_threads
 
 
 async def _sample_vcpu(client: GdbClient, thread: str, symbols: SymbolTable | None) -> Sample:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Source files and lines for the stacks of a hang, where the kernel's DWARF is at hand."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from harness.hangs.evidence import Hang, StackFrame
@@ -14,18 +14,24 @@ def add_lines(hang: Hang, lines: SourceLines) -> Hang:
     `lines` must be of the kernel that hung; functions and offsets are looked up, not addresses, so
     that it does not matter where the kernel was loaded.
     """
-    vcpus = tuple(
-        replace(
-            vcpu,
-            stack=tuple(
-                found
-                for depth, frame in enumerate(vcpu.stack)
-                for found in _with_lines(frame, lines, is_return_address=depth > 0)
-            ),
+
+    def stack(frames: Sequence[StackFrame], *, is_running: bool) -> tuple[StackFrame, ...]:
+        return tuple(
+            found
+            for depth, frame in enumerate(frames)
+            for found in _with_lines(
+                frame, lines, is_return_address=frame.offset > 0 and not (is_running and depth == 0)
+            )
         )
-        for vcpu in hang.vcpus
+
+    return replace(
+        hang,
+        vcpus=tuple(replace(v, stack=stack(v.stack, is_running=True)) for v in hang.vcpus),
+        threads=tuple(
+            replace(thread, stack=stack(thread.stack, is_running=thread.vcpu is not None))
+            for thread in hang.threads
+        ),
     )
-    return replace(hang, vcpus=vcpus)
 
 
 def _with_lines(

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 
 from harness.console.text import printable_text
-from harness.hangs.evidence import Hang, StackFrame, Vcpu
+from harness.hangs.evidence import Awaited, GuestThread, Hang, StackFrame, Vcpu
 
 _SHOWN = re.compile(
     r"[re][a-d]x|[re]ip|r\d+|[re][ds]i|[re][bs]p|x\d+|[ps][cp]|eflags|[cs]s|cpsr|msr|cr|lr|ctr"
@@ -29,6 +29,9 @@ def hang_as_text(hang: Hang) -> str:
     lines += [f"  note: {note}" for note in hang.notes]
     for vcpu in hang.vcpus:
         lines += ["", *_vcpu_lines(vcpu)]
+    for thread in hang.threads:
+        if not hang.tasks:  # what the guest says itself is shown as it says it
+            lines += ["", *_thread_lines(thread)]
     if any(not frame.reliable for vcpu in hang.vcpus for frame in vcpu.stack):
         lines += ["", "?: a return address found on the stack that nothing confirms"]
     if hang.tasks:
@@ -51,6 +54,22 @@ def _vcpu_lines(vcpu: Vcpu) -> list[str]:
     if vcpu.registers:
         lines += [f"  {line}" for line in _register_lines(vcpu.registers)]
     return lines
+
+
+def _thread_lines(thread: GuestThread) -> list[str]:
+    where = f", on vCPU {thread.vcpu}" if thread.vcpu is not None else ""
+    lines = [f"{thread.name}: {thread.state}{where}"]
+    if thread.awaits is not None:
+        lines.append(f"  waits for {awaited_as_text(thread.awaits)}")
+    shown = [_frame_as_text(frame) for frame in thread.stack]
+    return lines + [f"   {line}" for line in shown]
+
+
+def awaited_as_text(awaited: Awaited) -> str:
+    """What a thread waits for, in one line."""
+    named = f" ({awaited.name})" if awaited.name else ""
+    state = ", ".join(f"{name} {value}" for name, value in awaited.state.items())
+    return f"{awaited.kind} {awaited.address:#x}{named}" + (f": {state}" if state else "")
 
 
 def frames_as_text(frames: Sequence[StackFrame]) -> list[str]:

@@ -20,6 +20,7 @@ from harness.crashes.signature import ConsoleSignature, MatchResult
 from harness.errors import ConfigurationError
 from harness.failpoints.grammar import parse_setting
 from harness.failpoints.mechanisms import TCG_PLUGIN, refuse_unsupported
+from harness.hangs.signature import HangSignature
 from harness.places.syntax import parse_place
 
 Arch = Literal["x86_64", "i386", "arm64", "ppc64le"]
@@ -139,6 +140,11 @@ class GuestModel(Model):
     kernel: PackageModel | None = None
     """The distribution's kernel for it: where no target names one, and to compile in a guest."""
     userland: GuestUserlandModel | None = None
+
+    @property
+    def is_full_image(self) -> bool:
+        """Whether it has a disk with a distribution's root, and is driven over SSH."""
+        return self.userland is not None and self.userland.root is not None
 
     @property
     def compiler(self) -> CompilerModel | None:
@@ -349,18 +355,21 @@ class ArmModel(Model):
 
 
 class SymptomModel(Model):
-    """[[symptom]]: what the race looks like, in the workload's words or on the console."""
+    """[[symptom]]: what the race looks like: in the workload's words, on the console, as a hang."""
 
     name: str = Field(min_length=1)
     workload: str | None = None
     fields: dict[str, PatternText] = {}
     """Of a workload's symptom: regular expressions that its fields must match as a whole."""
     console: ConsoleSignature | None = None
+    hang: HangSignature | None = None
+    """What a guest that shows no life must be doing."""
 
     def match_workload(self, name: str, fields: Mapping[str, object]) -> MatchResult:
         """Whether what a workload reported is this symptom, and why (not)."""
         if self.workload is None:
-            return MatchResult(False, "it is looked for on the console")
+            where = "on the console" if self.console is not None else "where the guest hangs"
+            return MatchResult(False, f"it is looked for {where}")
         if self.workload != name:
             return MatchResult(False, f"the workload said {name!r}, not {self.workload!r}")
         for key, pattern in self.fields.items():
@@ -372,8 +381,10 @@ class SymptomModel(Model):
 
     @model_validator(mode="after")
     def _one_kind(self) -> "SymptomModel":
-        if (self.workload is None) == (self.console is None):
-            raise ValueError('a symptom is either `workload = "…"` or `console = { … }`')
+        if sum(kind is not None for kind in (self.workload, self.console, self.hang)) != 1:
+            raise ValueError(
+                'a symptom is one of `workload = "…"`, `console = { … }` and `hang = { … }`'
+            )
         if self.fields and self.workload is None:
             raise ValueError("`fields` are those of a workload's symptom")
         return self

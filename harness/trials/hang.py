@@ -3,6 +3,7 @@
 
 import asyncio
 import json
+from functools import partial
 from pathlib import Path
 
 from harness.errors import ConfigurationError, GuestError
@@ -12,6 +13,7 @@ from harness.qemu.dump import dump_memory
 from harness.qemu.guest import RunningGuest
 from harness.symbolize import SourceLines
 from harness.systems.registry import SYSTEMS
+from harness.systems.threads import THREADS
 from harness.trials.arm import PreparedArm
 
 _SYMBOLS_SECONDS = 15.0
@@ -29,10 +31,16 @@ async def record_hang(guest: RunningGuest, arm: PreparedArm, folder: Path) -> Ha
         live = await _live_symbols(guest, arm) if answers else None
         return live or cached_symbols(arm)
 
-    hang = await inspect_hang(guest, arch=arm.arch, symbols=symbols, system=arm.system)
+    find = THREADS.get(arm.system)
+    threads = partial(find, arm.kernel) if find is not None else None
+    hang = await inspect_hang(
+        guest, arch=arm.arch, symbols=symbols, system=arm.system, threads=threads
+    )
     vmlinux = arm.kernel.image.with_name("vmlinux")  # beside a kernel that was built here
     if vmlinux.exists():
         hang = await asyncio.to_thread(_with_lines, hang, vmlinux)
+    elif threads is not None:
+        hang = await asyncio.to_thread(_with_lines, hang, arm.kernel.image)
     (folder / "hang.txt").write_text(hang_as_text(hang))
     (folder / "hang.json").write_text(json.dumps(hang.as_json(), indent=2) + "\n")
     return hang

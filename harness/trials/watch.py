@@ -10,7 +10,7 @@ from qemu.qmp import QMPError
 from harness.crashes import QUIET_SECONDS, Report, ReportStream
 from harness.crashes.report import Kind
 from harness.errors import GuestError
-from harness.hangs import HangKind
+from harness.hangs import Hang, HangKind
 from harness.qemu.dump import shut_down
 from harness.qemu.guest import RunningGuest
 from harness.trials.arm import PreparedArm
@@ -44,6 +44,9 @@ class Watch:
         self.ended = asyncio.Event()
         self.on_console_symptom = False
         """Whether the target's symptom was a report on the console."""
+        self._progress: object = None
+        self._alive_at = 0.0, 0.0
+        """Wall and CPU seconds of the last sign of life."""
         self._stream = ReportStream(arm.system)
         self._cpu_start = guest.process.cpu_seconds()
         self._wall_start = time.monotonic()
@@ -125,11 +128,38 @@ class Watch:
     def on_output(self, data: bytes) -> None:
         """Takes in what the workload said."""
         for event in self._output.feed(data):
-            self._silent = 0.0
-            self.guest_seconds = event.seconds
+            if self._shows_life(event):
+                self._silent = 0.0
+                self._alive_at = self.wall_seconds, self.cpu_seconds
+                self.guest_seconds = event.seconds
             if len(self.heard) < _MAX_HEARD:
                 self.heard.append((time.monotonic_ns(), event))
             self._on_event(event)
+
+    def _shows_life(self, event: WorkloadEvent) -> bool:
+        """Not if it is a heartbeat that says itself that nobody has got on since the last one."""
+        if event.kind != "heartbeat" or "progress" not in event.fields:
+            return True
+        before, self._progress = self._progress, event.fields["progress"]
+        return before != self._progress
+
+    def on_hang(self, hang: Hang) -> None:
+        """Takes in what a guest that shows no life was found to do."""
+        self.seen.hang = f"{hang.kind}: {hang.reason}"
+        if hang.kind is HangKind.GUEST_STOPPED:
+            self.seen.lost = hang.reason
+            return
+        for symptom in self.arm.symptoms:
+            if symptom.hang is None:
+                continue
+            match = symptom.hang.match(hang)
+            self.notes.append(f"hang: {symptom.name}: {match.why}")
+            if match.matched:
+                wall, cpu = self._alive_at
+                self.seen.symptoms.append(
+                    SymptomSeen(symptom.name, self.guest_seconds, wall, cpu, match.why)
+                )
+                return
 
     def _on_event(self, event: WorkloadEvent) -> None:
         seen = self.seen
@@ -284,7 +314,4 @@ async def _record_hang(watch: Watch) -> None:
         watch.fail(f"the guest fell silent, and QEMU does not answer either ({error!r})")
     else:
         target.write_text(registers)
-        hang = await record_hang(watch.guest, watch.arm, target.parent)
-        watch.seen.hang = f"{hang.kind}: {hang.reason}"
-        if hang.kind is HangKind.GUEST_STOPPED:
-            watch.seen.lost = hang.reason
+        watch.on_hang(await record_hang(watch.guest, watch.arm, target.parent))

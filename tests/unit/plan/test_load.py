@@ -94,7 +94,7 @@ def test_an_unknown_guest_too(project: Path) -> None:
         ('do = "delay(5000)', 'do = "return(5)', ["failpoint.0.do", "return"]),
         ('workload = "lost update"', 'console = { kind = "xx" }', ["'xx'", "panic"]),
         ('workload = "lost update"', 'console = { title = "(" }', ["regular expression"]),
-        ('workload = "lost update"', "", ["symptom.0", "either"]),
+        ('workload = "lost update"', "", ["symptom.0", "one of"]),
         ('program = "swapin_aba.c"', 'program = "../x.c"', ["workload.program", "'../x.c'"]),
         ('package = "linux-image-5', 'packages = "linux-image-5', ["packages", "package"]),
     ],
