@@ -25,7 +25,7 @@ from harness.kernels.override import parse_sources
 from harness.paths import cache_folder, project_folder, results_folder
 from harness.places.show import render
 from harness.plan.listing import list_targets
-from harness.plan.load import load_guest, load_target
+from harness.plan.load import full_image_like, load_guest, load_target
 from harness.reports.terminal import TerminalWatcher, print_summary, say_to
 from harness.symbolize_command import symbolize
 from harness.trials.prepare import Request, find_places
@@ -197,11 +197,13 @@ class _CommandAfterDashes(click.Command):
 @click.argument("guest", default="linux-x86_64")
 @click.option("--target", default=DEFAULT_TARGET, help="Target whose kernels and files to use.")
 @click.option("--kernel", default="buggy", help="Which of the target's kernels to boot.")
+@click.option("--ssh", is_flag=True, help="Boot the full image that is like GUEST, over SSH.")
 @click.pass_context
-def shell(context: click.Context, guest: str, target: str, kernel: str) -> int:
+def shell(context: click.Context, guest: str, target: str, kernel: str, ssh: bool) -> int:
     """Boot GUEST and give a prompt in it, or run COMMAND there and end with its status."""
     command = " ".join(context.meta["harness.command"])
     project = project_folder()
+    guest = full_image_like(project, guest) if ssh else guest
     request = Request(
         load_target(project, target), load_guest(project, guest), project, cache_folder()
     )

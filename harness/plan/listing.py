@@ -5,6 +5,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.disk_tools import missing_disk_tools
 from harness.kernels.toolchain import missing_compiler
 from harness.plan.load import guest_names, load_guest, load_target, target_names
 from harness.plan.models import GuestModel, KernelRecipe
@@ -28,20 +29,22 @@ def list_targets(project: Path) -> list[Listed]:
     rows = []
     for name in target_names(project):
         model = load_target(project, name).model
-        for guest in model.guests:
-            rows.append(
+        for known_as in model.guests:
+            alike = [other for other, guest in guests.items() if guest.like == known_as]
+            rows += [
                 Listed(
                     target=name,
                     title=model.title,
                     guest=guest,
                     kernels={
-                        kernel: _described(recipes[guest])
+                        kernel: _described(recipes[known_as])
                         for kernel, recipes in model.kernels.items()
                     },
-                    arms=[arm.name for arm in model.arms_on(guest)],
+                    arms=[arm.name for arm in model.arms_on(known_as)],
                     why_not=_why_not(guests.get(guest)),
                 )
-            )
+                for guest in (known_as, *alike)
+            ]
     return rows
 
 
@@ -56,4 +59,6 @@ def _why_not(guest: GuestModel | None) -> str | None:
         return "no such guest config"
     if shutil.which(guest.machine.qemu) is None:
         return f"{guest.machine.qemu} is not installed: see `harness doctor`"
+    if guest.is_full_image and (missing := missing_disk_tools()):
+        return missing
     return missing_compiler(guest.arch)

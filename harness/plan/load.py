@@ -51,6 +51,22 @@ def load_guest(project: Path, name: str) -> Guest:
     return Guest(name, file, _load(file, GuestModel))
 
 
+def full_image_like(project: Path, name: str) -> str:
+    """The guest with a distribution's root that is like this one, or is it. Raises UsageError."""
+    full = {}
+    load_guest(project, name)
+    for other in guest_names(project):
+        guest = load_guest(project, other)
+        if guest.model.is_full_image:
+            full[other] = guest.known_as
+    found = [other for other, known_as in full.items() if name in (other, known_as)]
+    if not found:
+        raise UsageError(
+            f"no guest config has a full image for {name}; there are: {', '.join(full) or 'none'}"
+        )
+    return found[0]
+
+
 def load_target(project: Path, name: str) -> Target:
     """The target of that name. Raises UsageError, ConfigurationError."""
     file = project / "failpoints" / name / "target.toml"

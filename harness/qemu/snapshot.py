@@ -18,6 +18,7 @@ from pathlib import Path
 
 from qemu.qmp import QMPClient, QMPError
 
+from harness.disk_tools import find_tool, missing_disk_tools
 from harness.errors import GuestError, InfrastructureError
 from harness.qemu.command import Disk, Memory
 
@@ -73,13 +74,21 @@ def memory_of(snapshot: Snapshot) -> Memory:
 
 def make_overlay(disk: Disk, overlay: Path) -> None:
     """Makes an existing file an empty qcow2 overlay of a disk. Raises InfrastructureError."""
-    argv = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", disk.format, "-b", str(disk.file)]
+    argv = [
+        find_tool("qemu-img") or "qemu-img",
+        "create",
+        "-q",
+        "-f",
+        "qcow2",
+        "-F",
+        disk.format,
+        "-b",
+        str(disk.file),
+    ]
     try:
         subprocess.run([*argv, str(overlay)], capture_output=True, text=True, check=True)
     except FileNotFoundError as error:
-        raise InfrastructureError(
-            "qemu-img is not installed: install the package qemu-utils"
-        ) from error
+        raise InfrastructureError(missing_disk_tools() or "qemu-img does not run") from error
     except subprocess.CalledProcessError as error:
         raise InfrastructureError(
             f"qemu-img makes no overlay of {disk.file}: {error.stderr}"

@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from harness.disk_tools import find_tool, missing_disk_tools
 from harness.errors import ConfigurationError, InfrastructureError
 from harness.kernels.apt import download_with_dependencies
 from harness.kernels.packaged import DEBIAN_ARCHITECTURES
@@ -28,23 +29,10 @@ BASE_PACKAGES = (
     "usr-is-merged", "util-linux",
 )  # fmt: skip
 """Debian's essential packages and what makes a machine of them that can be logged in to."""
-_TOOLS = ("mke2fs", "debugfs")
-_TOOL_FOLDERS = "/usr/sbin:/sbin"
-"""Where Debian has them; not in a normal user's PATH."""
 _MAKE_SECONDS = 300
 _SPARE = 1.08
 """Inode tables, the journal of a small file system and directories, beside the files."""
 _JOURNAL_BYTES = 16 << 20
-
-
-def missing_tools() -> str | None:
-    """What to say where a tool that makes images is not installed; None where all are."""
-    missing = [tool for tool in _TOOLS if _find(tool) is None]
-    if missing:
-        return f"{' and '.join(missing)} not installed: install the package e2fsprogs"
-    if shutil.which("qemu-img") is None:
-        return "qemu-img is not installed: install the package qemu-utils"
-    return None
 
 
 def root_image(model: RootModel, arch: str, cache: Path, say: Say) -> Path:
@@ -59,7 +47,7 @@ def root_image(model: RootModel, arch: str, cache: Path, say: Say) -> Path:
     image = cache / "images" / f"root-{arch}-{key}.ext4"
     if image.exists():
         return image
-    if missing := missing_tools():
+    if missing := missing_disk_tools():
         raise InfrastructureError(missing)
     image.parent.mkdir(parents=True, exist_ok=True)
     unfinished = image.with_name(f".{image.name}.{os.getpid()}")
@@ -167,13 +155,9 @@ def _ownership(root: debian_root.Root) -> list[str]:
     return commands
 
 
-def _find(tool: str) -> str | None:
-    return shutil.which(tool, path=f"{os.environ.get('PATH', '')}:{_TOOL_FOLDERS}")
-
-
 def _run(argv: list[str], image: Path) -> str | None:
     """Runs a tool on the image; what it said where it failed, else None."""
-    tool = _find(argv[0])
+    tool = find_tool(argv[0])
     if tool is None:
         return f"{argv[0]} is not installed"
     environment = os.environ | {"LC_ALL": "C.UTF-8", "MKE2FS_SKIP_CHECK_MSG": "1"}

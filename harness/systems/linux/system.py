@@ -102,7 +102,7 @@ class Linux:
                 for image in order.userland.image
             ),
         )
-        if guest.userland is not None and guest.userland.root is not None:
+        if guest.is_full_image:
             return full_image(order, userland, cache, say)
         return GuestImage(
             boot=Boot(
