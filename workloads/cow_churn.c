@@ -1,0 +1,470 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Copy-on-write under fork and exit: pages that parents and children share are written while
+ * children exit at random moments, so that shadow objects are built, shadowed and collapsed.
+ * Every page carries its index and a generation, and is checked before each write.
+ *
+ * Linux and FreeBSD. Arguments beside seed=:
+ *
+ *   mode=churn   `workers` processes, for `seconds`: fork; the child touches a few of the `pages`
+ *                shared pages, waits up to `child_us` microseconds and exits; meanwhile the parent
+ *                writes all of them, `order` down, up or random. chain=1: the child forks as well.
+ *                neighbours=1: a thread of each worker maps, protects and unmaps pages beside.
+ *   mode=refuse  `attempts` times: an object O of `pages` pages with two shadows, the parent's and
+ *                a child's. The parent's shadow has had `evicted` pages pushed out to swap by
+ *                `hog_mib` MiB of memory pressure. A second thread takes the right to write from
+ *                each of the other pages just as the parent begins to write it, after `aim_us`
+ *                microseconds at most; then the child exits.
+ *
+ * Symptoms: "lost update" (index, expected, found), "killed" (signal) where a process died that did
+ * nothing wrong. What a kernel says of itself is on its console.
+ */
+#include "harness_workload.h"
+
+#include <setjmp.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+
+enum { MAX_WORKERS = 64, HOG_CHUNK = 1 << 20 };
+
+struct stamp {
+	uint64_t index;
+	uint64_t generation;
+	uint64_t both;		/* of index and generation, so that a torn or foreign page is one */
+};
+
+/* What the processes tell the first one, which prints it. */
+struct shared {
+	_Atomic uint64_t forks, writes, refused, lost, killed, evicted, rounds;
+	_Atomic int phase;
+};
+
+static struct shared *shared;
+static size_t page_bytes;
+static uint64_t random_state;
+
+static void *map_pages(size_t pages, int flags)
+{
+	void *at = mmap(NULL, pages * page_bytes, PROT_READ | PROT_WRITE, flags | MAP_ANON, -1, 0);
+
+	if (at == MAP_FAILED)
+		fail_to_run("cannot map %zu pages: %s", pages, strerror(errno));
+	return at;
+}
+
+static volatile struct stamp *page_at(void *base, size_t index)
+{
+	return (volatile struct stamp *)((char *)base + index * page_bytes);
+}
+
+static void stamp(void *base, size_t index, uint64_t generation)
+{
+	volatile struct stamp *page = page_at(base, index);
+
+	page->index = index;
+	page->generation = generation;
+	page->both = index * 0x9e3779b97f4a7c15u ^ generation;
+}
+
+/* Whether the page is what was last written to it; a symptom is reported where it is not. */
+static int intact(void *base, size_t index, uint64_t generation)
+{
+	volatile struct stamp *page = page_at(base, index);
+	struct stamp seen = { page->index, page->generation, page->both };
+
+	if (seen.index == index && seen.generation == generation &&
+	    seen.both == (index * 0x9e3779b97f4a7c15u ^ generation))
+		return 1;
+	if (atomic_fetch_add(&shared->lost, 1) < 20)
+		report("symptom", ",\"name\":\"lost update\",\"page\":%zu,\"expected\":%llu,"
+		       "\"found\":%llu,\"found_page\":%llu", index,
+		       (unsigned long long)generation, (unsigned long long)seen.generation,
+		       (unsigned long long)seen.index);
+	return 0;
+}
+
+static void wait_us(uint64_t microseconds)
+{
+	spin_for((double)microseconds / 1e6);
+}
+
+static void nap_ms(long milliseconds)
+{
+	struct timespec nap = { milliseconds / 1000, milliseconds % 1000 * 1000000 };
+
+	nanosleep(&nap, NULL);
+}
+
+static pid_t forked(void)
+{
+	pid_t pid = fork();
+
+	if (pid < 0)
+		fail_to_run("fork: %s", strerror(errno));
+	if (pid > 0)
+		atomic_fetch_add(&shared->forks, 1);
+	return pid;
+}
+
+/* A process that did nothing wrong must end by itself. */
+static void expect_exit(int status, const char *who)
+{
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+		return;
+	if (WIFEXITED(status))	/* it has said why */
+		exit(WEXITSTATUS(status));
+	if (atomic_fetch_add(&shared->killed, 1) < 20)
+		report("symptom", ",\"name\":\"killed\",\"who\":\"%s\",\"signal\":%d", who,
+		       WTERMSIG(status));
+}
+
+static void reap(pid_t pid, const char *who)
+{
+	int status;
+
+	while (waitpid(pid, &status, 0) != pid)
+		if (errno != EINTR)
+			fail_to_run("waitpid: %s", strerror(errno));
+	expect_exit(status, who);
+}
+
+/* mode=churn */
+
+struct churn {
+	size_t pages;
+	double seconds;
+	uint64_t child_us;
+	const char *order;
+	int chain, neighbours;
+};
+
+static void churn_child(const struct churn *how, void *base, uint64_t generation, int depth)
+{
+	uint64_t wait = next_random(&random_state) % (how->child_us + 1);
+	size_t mine = next_random(&random_state) % how->pages;
+	pid_t below = -1;
+
+	intact(base, mine, generation);
+	stamp(base, mine, ~generation);
+	if (depth > 0 && (below = forked()) == 0) {
+		next_random(&random_state);
+		if (!intact(base, mine, ~generation))
+			_exit(0);
+		stamp(base, mine, generation);
+		wait_us(wait / 2);
+		_exit(0);
+	}
+	wait_us(wait);
+	intact(base, mine, ~generation);
+	if (below > 0)
+		reap(below, "grandchild");
+	_exit(0);
+}
+
+static size_t nth(const struct churn *how, size_t k, size_t shuffle)
+{
+	if (!strcmp(how->order, "down"))
+		return how->pages - 1 - k;
+	if (!strcmp(how->order, "up"))
+		return k;
+	return (k * 97 + shuffle) % how->pages;
+}
+
+static _Atomic int neighbours_stop;
+
+static void *disturb_neighbours(void *argument)
+{
+	size_t pages = *(const size_t *)argument;
+	uint64_t state = (uint64_t)getpid() * 0x9e3779b9u;
+
+	while (!neighbours_stop) {
+		char *at = map_pages(pages, MAP_PRIVATE);
+
+		at[0] = 1;
+		mprotect(at, page_bytes, PROT_READ);
+		wait_us(next_random(&state) % 200);
+		mprotect(at, page_bytes, PROT_READ | PROT_WRITE);
+		munmap(at, pages * page_bytes);
+	}
+	return NULL;
+}
+
+static void churn_worker(const struct churn *how)
+{
+	void *base = map_pages(how->pages, MAP_PRIVATE);
+	uint64_t generation = 1;
+	size_t few = 8;
+	pthread_t thread;
+
+	for (size_t i = 0; i < how->pages; i++)
+		stamp(base, i, generation);
+	if (how->neighbours && pthread_create(&thread, NULL, disturb_neighbours, &few))
+		fail_to_run("pthread_create: %s", strerror(errno));
+	while (seconds_since_start() < how->seconds) {
+		pid_t child = forked();
+		size_t shuffle = next_random(&random_state) % how->pages;
+
+		if (child == 0)
+			churn_child(how, base, generation, how->chain);
+		for (size_t k = 0; k < how->pages; k++) {
+			size_t i = nth(how, k, shuffle);
+
+			intact(base, i, generation);
+			stamp(base, i, generation + 1);
+		}
+		generation++;
+		atomic_fetch_add(&shared->writes, how->pages);
+		reap(child, "child");
+		atomic_fetch_add(&shared->rounds, 1);
+	}
+	if (how->neighbours) {
+		neighbours_stop = 1;
+		pthread_join(thread, NULL);
+	}
+	_exit(0);
+}
+
+/* mode=refuse */
+
+struct refuse {
+	size_t pages, evicted, hog_pages;
+	uint64_t aim_us;
+};
+
+enum { AIM_NOBODY = -1, AIM_STOP = -2 };
+
+static _Atomic long aim = AIM_NOBODY;	/* the page that is about to be written */
+static _Atomic int refusals;		/* of that page's right to be written, taken away */
+static uint64_t refuse_aim_us;
+static void *refuse_base;
+static sigjmp_buf refused_here;
+
+static void on_refusal(int signal)
+{
+	(void)signal;
+	siglongjmp(refused_here, 1);
+}
+
+/* The thread that changes the map under the parent's write. */
+static void *refuse_writes(void *argument)
+{
+	uint64_t state = *(const uint64_t *)argument;
+	long page;
+
+	while ((page = aim) != AIM_STOP) {
+		if (page == AIM_NOBODY)
+			continue;
+		wait_us(next_random(&state) % (refuse_aim_us + 1));
+		if (mprotect((char *)refuse_base + page * page_bytes, page_bytes, PROT_READ))
+			fail_to_run("mprotect: %s", strerror(errno));
+		refusals = 1;
+		while (aim == page)
+			;
+		if (mprotect((char *)refuse_base + page * page_bytes, page_bytes,
+			     PROT_READ | PROT_WRITE))
+			fail_to_run("mprotect: %s", strerror(errno));
+		refusals = 0;
+	}
+	return NULL;
+}
+
+static int resident(void *base, size_t pages)
+{
+	char state[256];
+	int found = 0;
+
+	for (size_t i = 0; i < pages; i += sizeof state) {
+		size_t n = pages - i < sizeof state ? pages - i : sizeof state;
+
+		if (mincore((char *)base + i * page_bytes, n * page_bytes, (void *)state))
+			fail_to_run("mincore: %s", strerror(errno));
+		for (size_t k = 0; k < n; k++)
+			found += state[k] & 1;
+	}
+	return found;
+}
+
+/* Pushes the first pages out to swap, with a process that takes all the memory there is. */
+static void evict(void *base, size_t pages, size_t hog_pages)
+{
+#ifdef MADV_PAGEOUT
+	if (madvise(base, pages * page_bytes, MADV_PAGEOUT))
+		fail_to_run("madvise: %s", strerror(errno));
+#else
+	if (madvise(base, pages * page_bytes, MADV_DONTNEED))	/* the first to go; data stays */
+		fail_to_run("madvise: %s", strerror(errno));
+#endif
+	pid_t hog = forked();
+
+	if (hog == 0) {
+		char *all = map_pages(hog_pages, MAP_PRIVATE);
+
+		for (size_t i = 0; i < hog_pages; i++) {
+			all[i * page_bytes] = 1;
+			if (i % (HOG_CHUNK / page_bytes) == 0 && !resident(base, pages))
+				break;
+		}
+		_exit(0);
+	}
+	while (waitpid(hog, NULL, WNOHANG) == 0)
+		nap_ms(5);
+	if (resident(base, pages))
+		fail_to_run("%d of %zu pages are still resident after %zu pages of pressure: is there "
+			    "swap, and is hog_mib enough?", resident(base, pages), pages, hog_pages);
+	atomic_fetch_add(&shared->evicted, pages);
+}
+
+static void refuse_attempt(const struct refuse *how)
+{
+	void *base = refuse_base = map_pages(how->pages, MAP_PRIVATE);
+	_Atomic int *child_may_exit = map_pages(1, MAP_SHARED);
+	uint64_t seed = next_random(&random_state);
+	struct sigaction action;
+	pthread_t thread;
+	size_t refused = 0;
+
+	refuse_aim_us = how->aim_us;
+	for (size_t i = 0; i < how->pages; i++)
+		stamp(base, i, 1);
+	pid_t parent = getpid(), child = forked();
+
+	if (child == 0) {
+		stamp(base, how->pages - 1, 2);	/* a shadow of its own */
+		*child_may_exit = 1;
+		while (*child_may_exit != 2 && getppid() == parent)
+			nap_ms(1);
+		_exit(intact(base, how->pages - 1, 2) ? 0 : 3);
+	}
+	for (size_t i = 0; i < how->evicted; i++)
+		stamp(base, i, 2);
+	evict(base, how->evicted, how->hog_pages);
+	for (size_t i = how->evicted; i < how->pages; i++)
+		intact(base, i, 1);	/* maps O's page, read-only */
+	while (*child_may_exit != 1)
+		nap_ms(1);
+	memset(&action, 0, sizeof action);
+	action.sa_handler = on_refusal;
+	action.sa_flags = SA_NODEFER;
+	sigaction(SIGSEGV, &action, NULL);
+	sigaction(SIGBUS, &action, NULL);
+	if (pthread_create(&thread, NULL, refuse_writes, &seed))
+		fail_to_run("pthread_create: %s", strerror(errno));
+	for (size_t i = how->evicted; i < how->pages; i++) {
+		aim = (long)i;
+		if (sigsetjmp(refused_here, 1) == 0)
+			page_at(base, i)->generation = 1;	/* changes nothing but the page's owner */
+		else
+			refused++;
+		while (!refusals)
+			;
+		aim = AIM_NOBODY;
+		while (refusals)
+			;
+	}
+	aim = AIM_STOP;
+	pthread_join(thread, NULL);
+	action.sa_handler = SIG_DFL;
+	sigaction(SIGSEGV, &action, NULL);
+	sigaction(SIGBUS, &action, NULL);
+	atomic_fetch_add(&shared->refused, refused);
+	*child_may_exit = 2;
+	reap(child, "child");
+	for (size_t i = 0; i < how->pages; i++)
+		intact(base, i, i < how->evicted ? 2 : 1);
+	atomic_fetch_add(&shared->rounds, 1);
+	report("attempt", ",\"outcome\":\"%s\",\"refused\":%zu", refused ? "survived" : "failed",
+	       refused);
+	_exit(0);
+}
+
+/* the first process: starts the others, and tells that they are alive */
+
+static void heartbeat(void)
+{
+	report("heartbeat", ",\"forks\":%llu,\"writes\":%llu,\"rounds\":%llu,\"refused\":%llu,"
+	       "\"evicted\":%llu,\"lost\":%llu,\"killed\":%llu",
+	       (unsigned long long)shared->forks, (unsigned long long)shared->writes,
+	       (unsigned long long)shared->rounds, (unsigned long long)shared->refused,
+	       (unsigned long long)shared->evicted, (unsigned long long)shared->lost,
+	       (unsigned long long)shared->killed);
+}
+
+static void wait_for(size_t children)
+{
+	double said = 0;
+
+	while (children > 0) {
+		int status;
+		pid_t pid = waitpid(-1, &status, WNOHANG);
+
+		if (pid > 0) {
+			expect_exit(status, "worker");
+			children--;
+		} else {
+			nap_ms(20);
+		}
+		if (seconds_since_start() - said >= 0.5) {
+			said = seconds_since_start();
+			heartbeat();
+		}
+	}
+}
+
+int main(int argc, char **argv)
+{
+	const char *mode = argument(argc, argv, "mode", "churn");
+	long workers = number(argc, argv, "workers", 2);
+	long attempts = number(argc, argv, "attempts", 5);
+	struct churn churn = {
+		.pages = (size_t)number(argc, argv, "pages", 256),
+		.seconds = (double)number(argc, argv, "seconds", 30),
+		.child_us = (uint64_t)number(argc, argv, "child_us", 3000),
+		.order = argument(argc, argv, "order", "down"),
+		.chain = (int)number(argc, argv, "chain", 0),
+		.neighbours = (int)number(argc, argv, "neighbours", 0),
+	};
+	struct refuse refuse = {
+		.pages = (size_t)number(argc, argv, "pages", 64),
+		.evicted = (size_t)number(argc, argv, "evicted", 16),
+		.aim_us = (uint64_t)number(argc, argv, "aim_us", 60),
+	};
+
+	page_bytes = (size_t)sysconf(_SC_PAGESIZE);
+	refuse.hog_pages = (size_t)number(argc, argv, "hog_mib", 256) * ((1 << 20) / page_bytes);
+	random_state = (uint64_t)number(argc, argv, "seed", 1);
+	if (workers < 1 || workers > MAX_WORKERS)
+		fail_to_run("workers: expected 1 to %d, found %ld", MAX_WORKERS, workers);
+	if (churn.pages < 2 || refuse.evicted < 1 || refuse.evicted >= refuse.pages)
+		fail_to_run("pages: expected at least 2, and more than evicted");
+	shared = map_pages(1, MAP_SHARED);
+	start_workload();
+	if (!strcmp(mode, "churn")) {
+		for (long i = 0; i < workers; i++) {
+			uint64_t state = next_random(&random_state);
+
+			if (forked() == 0) {
+				random_state = state;
+				churn_worker(&churn);
+			}
+		}
+		wait_for((size_t)workers);
+	} else if (!strcmp(mode, "refuse")) {
+		for (long i = 0; i < attempts; i++) {
+			uint64_t state = next_random(&random_state);
+
+			if (forked() == 0) {
+				random_state = state;
+				refuse_attempt(&refuse);
+			}
+			wait_for(1);
+		}
+	} else {
+		fail_to_run("mode: expected churn or refuse, found %s", mode);
+	}
+	heartbeat();
+	report("done", ",\"forks\":%llu,\"rounds\":%llu,\"lost\":%llu,\"killed\":%llu",
+	       (unsigned long long)shared->forks, (unsigned long long)shared->rounds,
+	       (unsigned long long)shared->lost, (unsigned long long)shared->killed);
+	return 0;
+}
