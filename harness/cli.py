@@ -28,7 +28,7 @@ from harness.plan.listing import list_targets
 from harness.plan.load import full_image_like, load_guest, load_target
 from harness.reports.terminal import TerminalWatcher, print_summary, say_to
 from harness.symbolize_command import symbolize
-from harness.trials.prepare import Request, find_places
+from harness.trials.prepare import CompileWhere, Request, find_places
 from harness.trials.record import CampaignFolder, find_campaign
 from harness.trials.replay import replay_trial
 from harness.trials.shell import run_shell
@@ -69,6 +69,10 @@ cli.add_command(symbolize)
 @click.option("--source-buggy", metavar="TREE", help="The tree of the buggy arm, not patched.")
 @click.option("--source-fixed", metavar="TREE", help="The tree of the fixed arm, not patched.")
 @click.option("--no-failpoints", is_flag=True, help="Run buggy and fixed without failpoints.")
+@click.option(
+    "--compile", "where", type=click.Choice(["guest", "host"]),
+    help="Compile the workload in a guest of its architecture (default) or on the host.",
+)  # fmt: skip
 @click.option("--cold-boot", is_flag=True, help="Boot for every trial; restore no snapshot.")
 @click.option("--dump-memory", is_flag=True, help="Keep the memory of guests that crash or hang.")
 @click.option("--results", type=click.Path(path_type=Path), help="Folder of the campaigns.")
@@ -89,6 +93,7 @@ def repro(
     source_buggy: str | None,
     source_fixed: str | None,
     no_failpoints: bool,
+    where: CompileWhere | None,
     cold_boot: bool,
     dump_memory: bool,
     results: Path | None,
@@ -106,7 +111,7 @@ def repro(
         folder = find_campaign(results, resume or None, target)
         watcher = TerminalWatcher(console, before=folder.records())
         with watcher:
-            if any((trials, confidence, seed is not None, arms, no_failpoints, cold_boot)):
+            if any((trials, confidence, seed is not None, arms, no_failpoints, where, cold_boot)):
                 watcher.say("note: --resume keeps the campaign's plan; other options are unused")
             asyncio.run(resume_campaign(folder, project, cache, watcher))
     else:
@@ -119,6 +124,7 @@ def repro(
             failpoints=not no_failpoints,
             arms=tuple(name for name in arms.split(",") if name),
             source=trees,
+            compile=where,
         )
         options = Options(trials, confidence, seed, cold_boot, dump_memory)
         watcher = TerminalWatcher(console)

@@ -3,6 +3,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from harness.errors import ConfigurationError, UsageError
 from harness.kernels.kernel import Kernel
@@ -27,6 +28,8 @@ from harness.trials.external import (
     resolve_place,
 )
 
+CompileWhere = Literal["guest", "host"]
+
 
 @dataclass(frozen=True)
 class Request:
@@ -41,6 +44,13 @@ class Request:
     """Arms to run beside buggy and fixed; empty: the target's default ones."""
     source: SourceOverride | None = None
     """Trees to build in place of the target's own."""
+    compile: CompileWhere | None = None
+    """Where the workload is compiled; None: in the guest, if it has a compiler."""
+
+    @property
+    def compile_where(self) -> CompileWhere:
+        """Where the workload is compiled, decided."""
+        return self.compile or ("guest" if self.guest.model.compiler is not None else "host")
 
 
 def chosen_arms(request: Request) -> list[ArmModel]:
@@ -158,7 +168,7 @@ async def _workload(request: Request, say: Say) -> Path:
             f"{source.parent}"
         )
     guest = request.guest.model
-    order = WorkloadOrder(source, guest)
+    order = WorkloadOrder(source, guest, in_guest=request.compile_where == "guest")
     return await SYSTEMS[guest.system].compile_workload(order, request.cache, say)
 
 

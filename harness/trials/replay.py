@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError
-from harness.kernels.override import SourceOverride
-from harness.plan.load import load_guest, load_target
 from harness.trials.campaign import Snapshots
 from harness.trials.events import Watcher
-from harness.trials.prepare import Request, prepare_arms
+from harness.trials.prepare import prepare_arms
 from harness.trials.record import CampaignFolder
+from harness.trials.recorded import recorded_request
 from harness.trials.trial import TrialRecord, run_trial
 
 
@@ -45,15 +44,7 @@ async def replay_trial(trial: Path, project: Path, cache: Path, watcher: Watcher
         raise UsageError(f"{trial} is no trial's folder: {error}") from error
     campaign = CampaignFolder(trial.resolve().parent.parent)
     plan = campaign.plan()
-    request = Request(
-        target=load_target(project, plan["target"]),
-        guest=load_guest(project, plan["guest"]),
-        project=project,
-        cache=cache,
-        failpoints=plan["with_failpoints"],
-        arms=(before["arm"],),
-        source=SourceOverride.from_json(plan.get("source")),
-    )
+    request = recorded_request(plan, project, cache, arms=[before["arm"]])
     arm = next(arm for arm in await prepare_arms(request, watcher.say) if arm.name == before["arm"])
     if arm.kernel.identity != plan["arms"][arm.name]["kernel_identity"]:
         watcher.say(f"note: the kernel is another one than then: {arm.kernel.label}")

@@ -12,8 +12,8 @@ from typing import Any
 
 import harness
 from harness.errors import ConfigurationError
-from harness.kernels.override import SourceOverride, kernel_recipes, pinned
-from harness.plan.load import Target, load_guest, load_target
+from harness.kernels.override import kernel_recipes, pinned
+from harness.plan.load import Target
 from harness.qemu.process import qemu_version
 from harness.stats.sequential import StopRule
 from harness.trials.arm import PreparedArm
@@ -22,6 +22,7 @@ from harness.trials.events import Watcher
 from harness.trials.external import places_as_json
 from harness.trials.prepare import Request, prepare_arms
 from harness.trials.record import CampaignFolder, create_campaign
+from harness.trials.recorded import recorded_request
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ async def start_campaign(
         "with_failpoints": request.failpoints,
         "chosen_arms": list(request.arms),
         "source": request.source.as_json() if request.source else None,
+        "compile": request.compile_where,
         "snapshots": request.guest.model.boot.snapshot and not options.cold_boot,
         "dump_memory": options.dump_memory,
         "inputs": _inputs_hash(request),
@@ -80,15 +82,7 @@ async def resume_campaign(
     if folder.is_complete():
         return
     plan = folder.plan()
-    request = Request(
-        target=load_target(project, plan["target"]),
-        guest=load_guest(project, plan["guest"]),
-        project=project,
-        cache=cache,
-        failpoints=plan["with_failpoints"],
-        arms=tuple(plan["chosen_arms"]),
-        source=SourceOverride.from_json(plan.get("source")),
-    )
+    request = recorded_request(plan, project, cache)
     if _inputs_hash(request) != plan["inputs"]:
         raise ConfigurationError(
             f"{request.target.file}, {request.guest.file} or the workload has changed since "
