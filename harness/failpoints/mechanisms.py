@@ -37,6 +37,10 @@ class Mechanism:
     why_not: Mapping[Action | Modifier, str]
     max_terms: int | None = None
     max_bytes: int | None = None
+    systems: frozenset[str] | None = None
+    """Operating systems that have it; None: every guest."""
+    at: str = "point"
+    """What a failpoint is set at: a `point` that the kernel has under its name, or a `place`."""
 
 
 _NO_VCPU_INSIDE = "it chooses by process, not by virtual CPU; use [pid N]"
@@ -48,6 +52,7 @@ SYSCTL = Mechanism(
     why_not=MappingProxyType({Modifier.VCPU: _NO_VCPU_INSIDE}),
     max_terms=20,  # kern_fail.c: FP_MAX_ENTRY_COUNT
     max_bytes=1023,  # kern_fail.c: MAX_FAIL_POINT_BUF
+    systems=frozenset({"freebsd"}),
 )
 
 # Documentation/fault-injection/fault-injection.rst: `probability` is a whole percentage, `times`
@@ -55,7 +60,7 @@ SYSCTL = Mechanism(
 DEBUGFS = Mechanism(
     name="Linux fault injection (debugfs)",
     actions=frozenset({Action.OFF, Action.RETURN}),
-    modifiers=frozenset({Modifier.PERCENTAGE, Modifier.COUNT, Modifier.PID}),
+    modifiers=frozenset({Modifier.PERCENTAGE, Modifier.COUNT}),
     why_not=MappingProxyType(
         {
             **{
@@ -67,8 +72,10 @@ DEBUGFS = Mechanism(
             "or the hook",
             Modifier.VCPU: _NO_VCPU_INSIDE,
             Modifier.CHAIN: "it has one probability and one count; use one term, or the hook",
+            Modifier.PID: "it chooses marked tasks, not process ids; use `only_workload`",
         }
     ),
+    systems=frozenset({"linux"}),
 )
 
 HOOK = Mechanism(
@@ -78,6 +85,7 @@ HOOK = Mechanism(
     why_not=MappingProxyType({Modifier.VCPU: _NO_VCPU_INSIDE}),
     max_terms=20,  # the hook keeps FreeBSD's bounds, so one text serves both
     max_bytes=1023,
+    systems=frozenset({"linux"}),
 )
 
 TCG_PLUGIN = Mechanism(
@@ -94,19 +102,25 @@ TCG_PLUGIN = Mechanism(
         }
     ),
     max_terms=16,  # the plugin's control block, CB_MAX_TERMS
+    at="place",
 )
 
 GDB = Mechanism(
     name="gdb server",
-    actions=frozenset(Action) - {Action.PANIC, Action.YIELD},
+    actions=frozenset({Action.OFF, Action.RETURN, Action.PRINT}),
     modifiers=frozenset(Modifier) - {Modifier.PID},
     why_not=MappingProxyType(
         {
+            **dict.fromkeys(
+                (Action.SLEEP, Action.DELAY, Action.PAUSE, Action.YIELD),
+                "it stops all virtual CPUs at once; use the plugin, which holds one",
+            ),
+            Action.BREAK: "nobody is at its debugger; use print, or the hook",
             Action.PANIC: "it cannot call into the guest's kernel; use the hook",
-            Action.YIELD: "it cannot call the guest's scheduler; use the hook",
             Modifier.PID: "it sees virtual CPUs, not processes; use [vcpu N] and pin the thread",
         }
     ),
+    at="place",
 )
 
 MECHANISMS: Mapping[str, Mechanism] = MappingProxyType(
@@ -114,7 +128,7 @@ MECHANISMS: Mapping[str, Mechanism] = MappingProxyType(
         "sysctl": SYSCTL,
         "debugfs": DEBUGFS,
         "hook": HOOK,
-        "tcg-plugin": TCG_PLUGIN,
+        "plugin": TCG_PLUGIN,
         "gdb": GDB,
     }
 )

@@ -19,7 +19,7 @@ from pydantic import (
 from harness.crashes.signature import ConsoleSignature, MatchResult
 from harness.errors import ConfigurationError
 from harness.failpoints.grammar import parse_setting
-from harness.failpoints.mechanisms import TCG_PLUGIN, refuse_unsupported
+from harness.failpoints.mechanisms import MECHANISMS, refuse_unsupported
 from harness.hangs.signature import HangSignature
 from harness.places.syntax import parse_place
 
@@ -40,7 +40,7 @@ def _checked_place(text: str) -> str:
 
 def _checked_setting(text: str) -> str:
     try:
-        refuse_unsupported(parse_setting(text), TCG_PLUGIN, "do")
+        parse_setting(text)
     except ConfigurationError as error:
         raise ValueError(str(error)) from error
     return text
@@ -192,6 +192,8 @@ class SourceRecipe(Model):
     """Later fragments win."""
     patches: list[str] = []
     semantic_patches: list[str] = []
+    hooks: list[str] = []
+    """Semantic patches that put FAIL_POINT(name) into the tree, which gets the code for it."""
     compiler: str | None = None
 
     @property
@@ -314,10 +316,39 @@ class RuleModel(Model):
 
 
 class FailpointModel(RuleModel):
-    """[[failpoint]]: a place and what happens there, in the language of fail(9)."""
+    """[[failpoint]]: where, by which mechanism, and what happens, in the language of fail(9).
 
-    place: Name
+    `plugin` and `gdb` act from outside, at a `place`; the others are the guest's own kernel's, at
+    a `point` that it has under that name. `knobs`, `only_workload` and `devices` are debugfs's.
+    """
+
+    mechanism: Literal["plugin", "gdb", "hook", "debugfs", "sysctl"] = "plugin"
+    place: Name | None = None
+    point: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_.:]+$")
     do: SettingText
+    knobs: dict[str, bool | int | str] = {}
+    only_workload: bool = False
+    devices: list[str] = []
+
+    @model_validator(mode="after")
+    def _suits_its_mechanism(self) -> "FailpointModel":
+        mechanism = MECHANISMS[self.mechanism]
+        given = {"place": self.place, "point": self.point}
+        other = "point" if mechanism.at == "place" else "place"
+        if given[mechanism.at] is None or given[other] is not None:
+            raise ValueError(
+                f"a failpoint of the mechanism {self.mechanism!r} is set at a `{mechanism.at}`, "
+                f"not at a `{other}`"
+            )
+        if self.mechanism != "debugfs" and (self.knobs or self.only_workload or self.devices):
+            raise ValueError(
+                "`knobs`, `only_workload` and `devices` go with the mechanism 'debugfs'"
+            )
+        try:
+            refuse_unsupported(parse_setting(self.do), mechanism, "do")
+        except ConfigurationError as error:
+            raise ValueError(str(error)) from error
+        return self
 
 
 class UntilModel(Model):
@@ -437,7 +468,14 @@ class TargetModel(Model):
         _unique("userland.image", [image.name for image in self.userland.image])
         _unique("symptom", [symptom.name for symptom in self.symptom])
         for failpoint in self.failpoint:
-            _known("place", failpoint.place, places, f"failpoint {failpoint.name}")
+            if failpoint.place is not None:
+                _known("place", failpoint.place, places, f"failpoint {failpoint.name}")
+            systems = MECHANISMS[failpoint.mechanism].systems
+            if systems is not None and self.system not in systems:
+                raise ValueError(
+                    f"failpoint {failpoint.name}: the mechanism {failpoint.mechanism!r} is "
+                    f"{' and '.join(sorted(systems))}'s, and the target's system is {self.system}"
+                )
         for order in self.order:
             _known("place", order.hold, places, f"order {order.name}: hold")
             _known("place", order.until.place, places, f"order {order.name}: until")

@@ -4,6 +4,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.failpoints.inside import GuestFailpoint
 from harness.kernels.kernel import Kernel
 from harness.plan.models import SymptomModel
 from harness.qemu.guest import GuestPlan
@@ -31,10 +32,12 @@ class PreparedArm:
     arch: str = "x86_64"
     symbols_file: Path | None = None
     """Where the kernel's symbols are, if they were ever read."""
+    guest_failpoints: tuple[GuestFailpoint, ...] = ()
+    """Failpoints that the guest's own kernel carries out."""
     dump_memory: bool = False
     """Whether a guest that crashed or hung leaves its memory in the trial's evidence."""
 
     @property
     def has_holds(self) -> bool:
-        """Whether a vCPU may be held from outside."""
-        return self.failpoints is not None
+        """Whether a vCPU, or a thread of the guest, may be held."""
+        return self.failpoints is not None or bool(self.guest_failpoints)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A target's failpoints and orders set from outside, by the TCG plugin, for one trial."""
+"""A target's failpoints and orders at places of the kernel or workload, for one trial."""
 
 import json
 from dataclasses import dataclass
@@ -12,9 +12,17 @@ from harness.places.image import KernelImage
 from harness.places.resolve import ResolvedPlace, resolve
 from harness.places.symbols import SymbolTable
 from harness.places.syntax import parse_place
-from harness.plan.models import ArmModel, FailpointModel, OrderModel, PlaceModel, TargetModel
+from harness.plan.models import (
+    ArmModel,
+    FailpointModel,
+    OrderModel,
+    PlaceModel,
+    RuleModel,
+    TargetModel,
+)
 from harness.qemu import plugin
 from harness.qemu.plugin.statistics import RuleStatistics
+from harness.trials.returns import ForcedReturn, forced_returns
 
 _CONTROL_BLOCK = "failpoints.shm"
 _EVENTS = "failpoints.jsonl"
@@ -34,12 +42,16 @@ class KernelCode:
 
 @dataclass(frozen=True)
 class ExternalFailpoints:
-    """An arm's failpoints with every place resolved; `places` is by the target's names."""
+    """An arm's failpoints with every place resolved; `places` is by the target's names.
+
+    Those of the plugin are in `plan`, `returns` are the gdb server's.
+    """
 
     plan: plugin.PluginPlan
     orders: tuple[str, ...]
     places: dict[str, ResolvedPlace]
     library: Path
+    returns: tuple[ForcedReturn, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,25 +74,51 @@ def resolve_failpoints(
 
     Raises ConfigurationError with the nearest candidates where a place is not in this kernel.
     """
-    failpoints = [failpoint for failpoint in target.failpoint if failpoint.name in arm.use]
-    orders = [order for order in target.order if order.name in arm.use]
-    wanted = {failpoint.place for failpoint in failpoints} | set(target.mark)
-    wanted |= {order.hold for order in orders} | {order.until.place for order in orders}
+    # rules of one place are carried out in the order in which `use` lists them
+    by_name = {rule.name: rule for rule in target.rules}
+    used = [by_name[name] for name in arm.use]
+    rules = [rule for rule in used if is_plugin_rule(rule)]
+    orders = [rule for rule in rules if isinstance(rule, OrderModel)]
+    forced = [rule for rule in used if isinstance(rule, FailpointModel) and rule.mechanism == "gdb"]
+    held = {_place_of(rule) for rule in rules}
+    held |= {order.until.place for order in orders} | (set(target.mark) if rules else set())
+    wanted = held | {_place_of(rule) for rule in forced}
     places = {
         place.name: resolve_place(place, code) for place in target.place if place.name in wanted
     }
-    by_name = {rule.name: _plugin_rule(rule) for rule in target.rules}
     return ExternalFailpoints(
         plan=plugin.PluginPlan(
-            points=tuple(plugin.Point(name, at.addresses) for name, at in places.items()),
-            # rules of one place are carried out in the order in which `use` lists them
-            rules=tuple(by_name[name] for name in arm.use),
-            marks=tuple(target.mark),
+            points=tuple(
+                plugin.Point(name, at.addresses) for name, at in places.items() if name in held
+            ),
+            rules=tuple(_plugin_rule(rule) for rule in rules),
+            marks=tuple(target.mark) if rules else (),
         ),
         orders=tuple(order.name for order in orders),
         places=places,
         library=plugin.build_plugin(cache / "plugin"),
+        returns=forced_returns(forced, places),
     )
+
+
+def is_plugin_rule(rule: RuleModel) -> bool:
+    """Whether the plugin carries it out: all orders, and failpoints of that mechanism."""
+    return isinstance(rule, OrderModel) or (
+        isinstance(rule, FailpointModel) and rule.mechanism == "plugin"
+    )
+
+
+def needs_places(rule: RuleModel) -> bool:
+    """Whether it is set at a place, which has to be found in the kernel."""
+    return isinstance(rule, OrderModel) or (
+        isinstance(rule, FailpointModel) and rule.place is not None
+    )
+
+
+def _place_of(rule: FailpointModel | OrderModel) -> str:
+    place = rule.place if isinstance(rule, FailpointModel) else rule.hold
+    assert place is not None  # FailpointModel sees to it
+    return place
 
 
 def resolve_place(place: PlaceModel, code: KernelCode) -> ResolvedPlace:
@@ -107,7 +145,7 @@ def _plugin_rule(rule: FailpointModel | OrderModel) -> plugin.DelayRule | plugin
 def _delay_rule(failpoint: FailpointModel) -> plugin.DelayRule:
     terms = tuple(_term(term) for term in parse_setting(failpoint.do).reachable_terms)
     off = (plugin.Term(plugin.Action.OFF),)
-    return plugin.DelayRule(failpoint.name, failpoint.place, terms or off)
+    return plugin.DelayRule(failpoint.name, _place_of(failpoint), terms or off)
 
 
 _ACTIONS = {
@@ -171,7 +209,7 @@ class ArmedFailpoints:
         """The events drained so far, at most _MAX_EVENTS."""
 
     def __enter__(self) -> "ArmedFailpoints":
-        if self._external is not None:
+        if self._external is not None and self._external.plan.rules:
             self._block = plugin.ControlBlock.create(
                 self._folder / _CONTROL_BLOCK, self._external.plan
             )

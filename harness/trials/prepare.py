@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """From a target and a guest to arms that are ready to run."""
 
+import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from harness.errors import ConfigurationError, UsageError
+from harness.failpoints.inside import GuestFailpoint
 from harness.kernels.kernel import Kernel
 from harness.kernels.override import SourceOverride, kernel_recipes
 from harness.places.resolve import ResolvedPlace
@@ -14,7 +16,7 @@ from harness.plan.models import ArmModel, TargetMachineModel, TargetModel
 from harness.progress import Say
 from harness.qemu.accelerator import TCG, choose_accelerator
 from harness.qemu.command import Machine
-from harness.qemu.guest import GuestPlan
+from harness.qemu.guest import GuestFiles, GuestPlan, started_guest
 from harness.qemu.process import require_qemu
 from harness.systems.base import GuestImage, ImageOrder, WorkloadOrder
 from harness.systems.machine import machine_of
@@ -24,9 +26,12 @@ from harness.trials.arm import PreparedArm
 from harness.trials.external import (
     ExternalFailpoints,
     KernelCode,
+    is_plugin_rule,
+    needs_places,
     resolve_failpoints,
     resolve_place,
 )
+from harness.trials.inside import guest_failpoints, rehearse
 
 CompileWhere = Literal["guest", "host"]
 
@@ -94,6 +99,7 @@ async def prepare_arms(request: Request, say: Say) -> list[PreparedArm]:
         if arm.kernel not in kernels:
             kernels[arm.kernel] = _ready_kernel(request, arm.kernel, machine, workload, say)
         prepared.append(await _prepare_arm(request, arm, kernels[arm.kernel], workload, say))
+    await _rehearse_inside(prepared, request.target.file, say)
     return prepared
 
 
@@ -108,7 +114,8 @@ class ReadyKernel:
 
 def _has_external(target: TargetModel) -> bool:
     """Whether some arm holds vCPUs from outside, for which all arms run on TCG."""
-    return any(arm.use for arm in target.arm)
+    used = {name for arm in target.arm for name in arm.use}
+    return any(is_plugin_rule(rule) for rule in target.rules if rule.name in used)
 
 
 def _machine(request: Request, needs_tcg: bool, say: Say) -> Machine:
@@ -177,7 +184,8 @@ async def _prepare_arm(
 ) -> PreparedArm:
     model, guest = request.target.model, request.guest
     failpoints: ExternalFailpoints | None = None
-    if arm.use:
+    used = [rule for rule in model.rules if rule.name in arm.use]
+    if any(needs_places(rule) for rule in used):
         code = await _kernel_code(request, ready, workload, say)
         try:
             failpoints = resolve_failpoints(model, arm, code, request.cache)
@@ -200,7 +208,40 @@ async def _prepare_arm(
         trial_seconds=model.budget.trial_seconds,
         arch=guest.model.arch,
         symbols_file=SYSTEMS[guest.model.system].symbols_file(ready.kernel, request.cache),
+        guest_failpoints=_inside(request, model, arm),
     )
+
+
+def _inside(request: Request, model: TargetModel, arm: ArmModel) -> tuple[GuestFailpoint, ...]:
+    try:
+        return guest_failpoints(model, arm)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{request.target.file}: {error}") from error
+
+
+async def _rehearse_inside(arms: list[PreparedArm], file: Path, say: Say) -> None:
+    """Sets every failpoint inside a guest once, before a trial depends on it: one boot a kernel.
+
+    Raises ConfigurationError for a name or setting that the kernel does not take.
+    """
+    boots: dict[tuple[object, ...], list[PreparedArm]] = {}
+    for arm in arms:
+        if arm.guest_failpoints:
+            boots.setdefault((arm.plan, arm.image.setup), []).append(arm)
+    for of_one_boot in boots.values():
+        first = of_one_boot[0]
+        say(f"booting {first.kernel.label} once to try the failpoints that it is to be set")
+        with tempfile.TemporaryDirectory(prefix="harness-rehearsal-") as folder:
+            files = GuestFiles.within(Path(folder))
+            async with started_guest(first.plan, files) as guest:
+                await guest.set_up(first.image.setup)
+                for arm in of_one_boot:
+                    try:
+                        await rehearse(arm.guest_failpoints, guest.channel)
+                    except ConfigurationError as error:
+                        raise ConfigurationError(
+                            f"{file}: arm {arm.name} on {arm.kernel.label}: {error}"
+                        ) from error
 
 
 async def _kernel_code(

@@ -148,9 +148,17 @@ def _arm_plan(arm: PreparedArm) -> dict[str, Any]:
         "kernel_commit": arm.kernel.commit,
         "expect": arm.expect,
         "workload_args": arm.workload_args,
-        "rules": [rule.name for rule in arm.failpoints.plan.rules] if arm.failpoints else [],
+        "rules": _rule_names(arm),
         "places": places_as_json(arm.failpoints) if arm.failpoints else {},
     }
+
+
+def _rule_names(arm: PreparedArm) -> list[str]:
+    names = [failpoint.name for failpoint in arm.guest_failpoints]
+    if arm.failpoints is not None:
+        names += [rule.name for rule in arm.failpoints.plan.rules]
+        names += [forced.name for forced in arm.failpoints.returns]
+    return names
 
 
 def _inputs_hash(request: Request) -> str:

@@ -4,7 +4,7 @@
 import json
 import time
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from harness.errors import GuestError
@@ -16,7 +16,9 @@ from harness.systems.registry import SYSTEMS
 from harness.trials.arm import PreparedArm
 from harness.trials.external import ArmedFailpoints, FailpointRecord
 from harness.trials.hang import record_memory
+from harness.trials.inside import GuestSettings, SettingRecord
 from harness.trials.interleaving import write_interleaving
+from harness.trials.returns import ForcedReturns
 from harness.trials.verdict import Observations, judge
 from harness.trials.watch import Watch, watch_until_end
 from harness.trials.workload import WorkloadEvent
@@ -57,6 +59,8 @@ class TrialRecord:
     notes: list[str]
     finished: str
     """UTC, ISO 8601."""
+    settings: dict[str, SettingRecord] = field(default_factory=dict)
+    """Failpoints that are set by name inside the guest, or over its gdb server."""
 
 
 async def run_trial(
@@ -80,6 +84,8 @@ async def _run_trial(
     ready: tuple[float, float] = (0.0, 0.0)
     async with AsyncExitStack() as stack:
         failpoints = stack.enter_context(ArmedFailpoints(arm.failpoints, folder, seed))
+        returns = ForcedReturns(arm.failpoints.returns if arm.failpoints else (), arm.arch, seed)
+        settings = GuestSettings(arm.guest_failpoints)
         try:
             guest = await stack.enter_async_context(
                 started_guest(
@@ -98,7 +104,10 @@ async def _run_trial(
             watch = Watch(arm, guest)
             seen = watch.seen
             command = SYSTEMS[arm.system].workload_command(arm.image, seed, arm.workload_args)
-            await watch_until_end(watch, failpoints, command)
+            await settings.set(guest.channel)
+            await watch_until_end(watch, failpoints, returns, settings.workload_command(command))
+            if guest.process.exit_status is None:
+                await settings.finish(guest.channel)
             if arm.dump_memory and watch.shows_trouble and guest.process.exit_status is None:
                 watch.notes.append(await record_memory(guest, arm, folder))
         except GuestError as error:
@@ -145,6 +154,7 @@ async def _run_trial(
         console_dropped_bytes=watch.guest.console.dropped if watch else 0,
         notes=[*(watch.notes + watch.noise if watch else [])],
         finished=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        settings=settings.record() | returns.record(),
     )
 
 

@@ -16,6 +16,7 @@ from harness.qemu.guest import RunningGuest
 from harness.trials.arm import PreparedArm
 from harness.trials.external import ArmedFailpoints
 from harness.trials.hang import record_hang
+from harness.trials.returns import ForcedReturns
 from harness.trials.verdict import Observations, SymptomSeen
 from harness.trials.workload import WorkloadEvent, WorkloadOutput
 
@@ -259,7 +260,9 @@ class Watch:
         return self._output.noise
 
 
-async def watch_until_end(watch: Watch, failpoints: ArmedFailpoints, command: str) -> None:
+async def watch_until_end(
+    watch: Watch, failpoints: ArmedFailpoints, returns: ForcedReturns, command: str
+) -> None:
     """Arms the failpoints, starts the workload by `command`, and returns when the trial is over.
 
     The failpoints are disarmed then; a hang has been looked at. Raises GuestError where the guest
@@ -268,6 +271,7 @@ async def watch_until_end(watch: Watch, failpoints: ArmedFailpoints, command: st
     guest = watch.guest
     guest.console.listen(watch.on_console)
     failpoints.arm()
+    await returns.start(guest)
     workload = asyncio.create_task(watch.follow_workload(command))
     exited = asyncio.create_task(guest.process.wait())
     ended = asyncio.create_task(watch.ended.wait())
@@ -278,8 +282,11 @@ async def watch_until_end(watch: Watch, failpoints: ArmedFailpoints, command: st
                 {exited, ended}, timeout=_TICK_SECONDS, return_when=asyncio.FIRST_COMPLETED
             )
             failpoints.drain()
+            if returns.failure is not None and not exited.done():
+                watch.fail(returns.failure)
             watch.check_time()
         failpoints.disarm()
+        await returns.end()
         shut_itself_down = watch.arm.dump_memory and down.done()
         if exited.done() or (watch.seen.lost is not None and not shut_itself_down):
             await _let_console_end(watch, exited)
@@ -287,6 +294,7 @@ async def watch_until_end(watch: Watch, failpoints: ArmedFailpoints, command: st
             await _record_hang(watch)
         await guest.console.settled(_DRAIN_SECONDS)
     finally:
+        await returns.end()
         for task in (workload, exited, ended, down):
             task.cancel()
         await asyncio.gather(workload, exited, ended, down, return_exceptions=True)

@@ -14,11 +14,13 @@ from harness.kernels.kbuild.make import Make, ccached, compiler_identity
 from harness.kernels.kbuild.requirements import require_tools
 from harness.kernels.source.build import file_inside
 from harness.kernels.source.builder import Built, TreeKind
+from harness.kernels.source.hooks import HookCode
 from harness.kernels.source.tree import BuildFolder
 from harness.plan.models import SourceRecipe
 from harness.progress import Say
 
 OWN_FRAGMENTS = Path(__file__).parent / "fragments"
+_CODE = Path(__file__).parents[2] / "failpoints" / "linux"
 
 LINUX = TreeKind(
     name="Linux",
@@ -31,6 +33,15 @@ LINUX = TreeKind(
         "arch/*/include/generated",
     ),
     clean="`make mrproper` there removes all that, your .config too",
+    hook_code=HookCode(
+        files={
+            "lib/fail_point.c": _CODE / "fail_point.c",
+            "include/linux/fail_point.h": _CODE / "fail_point.h",
+        },
+        appended={"lib/Makefile": "obj-y += fail_point.o"},
+        include="#include <linux/fail_point.h>",
+        use=r"^[^\n]*\bFAIL_POINT(?:_[A-Z]+)*\(",
+    ),
 )
 
 

@@ -53,11 +53,23 @@ def built_kernel(
         read_semantic_patch(file_inside(folder, name, "semantic patch"))
         for name in recipe.semantic_patches
     ]
-    spatch = spatch_identity() if semantic else None
+    hooks = [read_semantic_patch(file_inside(folder, name, "hook")) for name in recipe.hooks]
+    if hooks and builder.kind.hook_code is None:
+        raise ConfigurationError(
+            f"{builder.kind.name} has no code for `hooks`: name them under `semantic_patches`"
+        )
+    spatch = spatch_identity() if semantic or hooks else None
     with interruptible():
         origin = find_origin(recipe, builder.kind, folder, cache, say)
     order = _Order(
-        origin, builder, tuple(patches), tuple(changes), tuple(semantic), spatch, folder.name
+        origin=origin,
+        builder=builder,
+        patches=tuple(patches),
+        changes=tuple(changes),
+        semantic=tuple(semantic),
+        hooks=tuple(hooks),
+        spatch=spatch,
+        target=folder.name,
     )
     kept = cache / "kernels" / f"{origin.name}-{order.key}"
     if (kernel := _read(kept, order)) is not None:
@@ -102,6 +114,7 @@ class _Order:
     patches: tuple[Path, ...]
     changes: tuple[FileChange, ...]
     semantic: tuple[SemanticPatch, ...]
+    hooks: tuple[SemanticPatch, ...]
     spatch: str | None
     target: str
 
@@ -111,7 +124,7 @@ class _Order:
         added = (
             *self.builder.configuration,
             *self.patches,
-            *(patch.file for patch in self.semantic),
+            *(patch.file for patch in (*self.semantic, *self.hooks)),
         )
         return f"{self.origin.label} ({', '.join(path.name for path in added)})"
 
@@ -119,7 +132,7 @@ class _Order:
     def changed_names(self) -> list[str]:
         """Files of the tree that the target's patches are for."""
         names = [change.path for change in self.changes]
-        return [*names, *(name for patch in self.semantic for name in patch.names)]
+        return [*names, *(name for patch in (*self.semantic, *self.hooks) for name in patch.names)]
 
     @cached_property
     def ingredients(self) -> dict[str, object]:
@@ -133,6 +146,12 @@ class _Order:
         if self.semantic:
             hashes = [file_hash(patch.file) for patch in self.semantic]
             ingredients |= {"spatch": self.spatch, "semantic_patches": hashes}
+        if self.hooks and self.builder.kind.hook_code is not None:
+            ingredients |= {
+                "spatch": self.spatch,
+                "hooks": [file_hash(hook.file) for hook in self.hooks],
+                "hook_code": self.builder.kind.hook_code.digest,
+            }
         return ingredients | dict(self.builder.ingredients)
 
     @cached_property
@@ -154,6 +173,10 @@ def _build(order: _Order, build: BuildFolder, cache: Path, kept: Path, say: Say)
     with tempfile.TemporaryDirectory(prefix="patched-", dir=build.path) as scratch:
         patched = apply_patches(pristine, order.patches, Path(scratch))
         patched = apply_semantic_patches(pristine, patched, order.semantic, cache, say)
+        if order.hooks and (code := order.builder.kind.hook_code) is not None:
+            patched = code.add(pristine, patched)
+            patched = apply_semantic_patches(pristine, patched, order.hooks, cache, say)
+            code.include_where_used(patched, order.hooks)
         if changed := build.set_source(pristine, patched):
             shown = ", ".join(changed[:_SHOWN_FILES])
             more = len(changed) - _SHOWN_FILES

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from harness.errors import ConfigurationError
+from harness.kernels.source.hooks import HookCode
 from harness.kernels.source.tree import BuildFolder
 from harness.progress import Say
 
@@ -22,6 +23,8 @@ class TreeKind:
     """Files and folders (glob patterns) that a build inside the tree leaves there."""
     clean: str = "clean it"
     """What rids a tree of them, for people."""
+    hook_code: HookCode | None = None
+    """What makes named failpoints usable in it."""
 
     def require(self, has: Callable[[str], bool], what: str) -> None:
         """Raises ConfigurationError, beginning with `what`, for a tree of another kind.

@@ -91,7 +91,7 @@ def test_an_unknown_guest_too(project: Path) -> None:
         ('at = "workload:round_done"', 'at = "round done!"', [".at", "expected the end"]),
         ('at = "workload:round_done"', "at = 3", [".at", "valid string", "found 3"]),
         ('do = "delay(5000)', 'do = "delax(5000)', ["failpoint.0.do", "delay", "delax(5000)"]),
-        ('do = "delay(5000)', 'do = "return(5)', ["failpoint.0.do", "return"]),
+        ('do = "delay(5000)', 'do = "return(5)', ["failpoint.0", "do: `return(5)", "gdb"]),
         ('workload = "lost update"', 'console = { kind = "xx" }', ["'xx'", "panic"]),
         ('workload = "lost update"', 'console = { title = "(" }', ["regular expression"]),
         ('workload = "lost update"', "", ["symptom.0", "one of"]),

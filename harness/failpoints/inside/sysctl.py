@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""FreeBSD's fail points: the sysctl variables debug.fail_point.* of fail(9).
+
+Behaviour after sys/kern/kern_fail.c (FreeBSD 13.2): a setting that does not parse is EINVAL and
+changes nothing; what is read back is normalised (`fail_point_get`), without terms that cannot
+execute, those behind an `off` or `pause` that ends the chain, and those that are used up; at a
+point that must not sleep, sleep(ms) becomes delay(us). `status_NAME` beside it counts sleepers.
+"""
+
+import re
+import shlex
+from dataclasses import dataclass
+
+from harness.console.channel import CommandResult
+from harness.errors import ConfigurationError
+from harness.failpoints.grammar import PPM_ALWAYS, Action, Setting, Term
+from harness.failpoints.inside.base import Reading, Shell, unknown
+
+TREE = "debug.fail_point"
+_STATUS = "status_"
+_PERCENT = PPM_ALWAYS // 100
+_COUNT = re.compile(r"^(sleeping|paused)_thread_count = (\d+)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class SysctlFailpoint:
+    """The variable `point` (below debug.fail_point, or with its whole name) with a setting.
+
+    Of the guest it needs two commands, with sysctl(8)'s meaning: `sysctl NAME` prints the value
+    (`NAME: ` may stand before it), `sysctl NAME=VALUE` sets it; both fail with a message for an
+    unknown name and, the second, for a value that the kernel refuses. `NAME=VALUE` may come in
+    single quotes, as for a shell. Without VALUE, `sysctl debug.fail_point` lists what is there.
+    """
+
+    name: str
+    point: str
+    setting: Setting
+
+    def __post_init__(self) -> None:
+        terms = self.setting.reachable_terms
+        pauses = [i for i, term in enumerate(terms) if term.action is Action.PAUSE]
+        if pauses and pauses[0] != len(terms) - 1:
+            raise ConfigurationError(
+                f"{self._where}: `{self.setting}`: FreeBSD drops what stands behind a pause; end "
+                "with it"
+            )
+
+    @property
+    def mechanism(self) -> str:
+        """`sysctl`."""
+        return "sysctl"
+
+    @property
+    def _where(self) -> str:
+        return f"failpoint {self.name} (sysctl)"
+
+    @property
+    def variable(self) -> str:
+        """The whole name of the variable."""
+        return self.point if "." in self.point else f"{TREE}.{self.point}"
+
+    @property
+    def _status(self) -> str:
+        parent, _, leaf = self.variable.rpartition(".")
+        return f"{parent}.{_STATUS}{leaf}"
+
+    async def set(self, shell: Shell) -> Reading:
+        """Sets the variable and reads it back; what it was before. Raises ConfigurationError."""
+        if (await shell.run(_read(self.variable))).status != 0:
+            raise unknown(self._where, "fail point", self.variable, await _variables(shell))
+        before = await self.read(shell)
+        result = await shell.run(_set(self.variable, str(self.setting)))
+        if result.status != 0:
+            raise ConfigurationError(
+                f"{self._where}: {self.variable} does not take `{self.setting}`: {_said(result)}"
+            )
+        now = (await self.read(shell)).setting
+        if now not in (freebsd_text(self.setting), freebsd_text(self.setting, may_sleep=False)):
+            raise ConfigurationError(
+                f"{self._where}: set to `{self.setting}`, {self.variable} reads `{now}`: is the "
+                "workload or the set-up setting it as well?"
+            )
+        return before
+
+    async def read(self, shell: Shell) -> Reading:
+        """The setting, and how many threads sleep and pause there now, where the kernel says."""
+        result = await shell.run(_read(self.variable))
+        if result.status != 0:
+            raise ConfigurationError(f"{self._where}: {self.variable}: {_said(result)}")
+        status = await shell.run(_read(self._status))
+        counters = {
+            f"{kind}_threads": int(count)
+            for kind, count in (_COUNT.findall(_said(status)) if status.status == 0 else [])
+        }
+        return Reading(_value(_said(result), self.variable), counters)
+
+    async def reset(self, shell: Shell, before: Reading) -> None:
+        """Off; who is paused goes on."""
+        result = await shell.run(_set(self.variable, "off"))
+        if result.status != 0:
+            raise ConfigurationError(f"{self._where}: {self.variable}=off: {_said(result)}")
+
+    def workload_command(self, command: str) -> str:
+        """The variable needs nothing of the workload."""
+        return command
+
+
+def freebsd_text(setting: Setting, *, may_sleep: bool = True) -> str:
+    """How FreeBSD prints a setting that was just made; at a point where nothing may sleep,
+    otherwise."""
+    terms = setting.reachable_terms
+    return "->".join(_term_text(term, may_sleep) for term in terms) or "off"
+
+
+def _term_text(term: Term, may_sleep: bool) -> str:
+    action, argument = term.action, term.argument or 0
+    if action is Action.SLEEP and not may_sleep:
+        action, argument = Action.DELAY, argument * 1000
+    units, decimals = divmod(term.ppm, _PERCENT)
+    text = ""
+    if term.ppm != PPM_ALWAYS:
+        text = f"{units}" + (f".{decimals:04}".rstrip("0") if decimals else "") + "%"
+    if term.count is not None:
+        text += f"{term.count}*"
+    text += action.value
+    if argument:
+        text += f"({argument})"
+    if term.pid is not None:
+        text += f"[pid {term.pid}]"
+    return text
+
+
+async def _variables(shell: Shell) -> list[str]:
+    result = await shell.run(_read(TREE))
+    names = re.findall(rf"^({re.escape(TREE)}\.[^\s:=]+)", _said(result), re.MULTILINE)
+    return [name for name in names if f".{_STATUS}" not in name]
+
+
+def _read(variable: str) -> str:
+    return f"sysctl {shlex.quote(variable)}"
+
+
+def _set(variable: str, value: str) -> str:
+    return f"sysctl {shlex.quote(f'{variable}={value}')}"
+
+
+def _said(result: CommandResult) -> str:
+    return result.output.decode(errors="backslashreplace").strip() or f"status {result.status}"
+
+
+def _value(printed: str, variable: str) -> str:
+    for separator in (": ", "=", ":"):
+        if printed.startswith(variable + separator):
+            return printed[len(variable + separator) :].strip()
+    return printed
