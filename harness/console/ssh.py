@@ -155,7 +155,7 @@ class SshCommand:
         """
         group = await asyncio.shield(self._group)
         if group is not None:
-            await self._owner.run(f"kill -{signal} -- -{group}")
+            await self._owner.run(f"kill -{signal} -{group}")
 
 
 class SshChannel:
@@ -353,10 +353,10 @@ def _wrapped(command: str, terminal: bool) -> str:
     Without a terminal the command is a job with a group of its own, and the login shell waits for
     it, so that a signal that ends the command is an exit status.
     """
+    says = f"echo $$\n{command}"
     if terminal:
-        return "echo $$; exec sh -c " + shlex.quote(command)
-    inner = "echo $$; exec sh -c " + shlex.quote(command) + " </dev/null"
-    return f"set -m; sh -c {shlex.quote(inner)} & exec >/dev/null 2>&1; wait $!"
+        return says
+    return f"set -m; sh -c {shlex.quote(says)} </dev/null & exec >/dev/null 2>&1; wait $!"
 
 
 def _spawn(work: Callable[[], None]) -> None:
