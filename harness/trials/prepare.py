@@ -11,8 +11,8 @@ from harness.failpoints.inside import GuestFailpoint
 from harness.kernels.kernel import Kernel
 from harness.kernels.override import SourceOverride, kernel_recipes
 from harness.places.resolve import ResolvedPlace
-from harness.plan.load import Guest, Target
-from harness.plan.models import ArmModel, TargetMachineModel, TargetModel
+from harness.plan.load import Guest, Target, load_guest
+from harness.plan.models import ArmModel, GuestModel, TargetMachineModel, TargetModel
 from harness.progress import Say
 from harness.qemu.accelerator import TCG, choose_accelerator
 from harness.qemu.command import Machine
@@ -53,9 +53,14 @@ class Request:
     """Where the workload is compiled; None: in the guest, if it has a compiler."""
 
     @property
+    def compiling_guest(self) -> GuestModel:
+        """The guest that compiles: a guest that is like another one leaves it to that."""
+        return load_guest(self.project, self.guest.known_as).model
+
+    @property
     def compile_where(self) -> CompileWhere:
         """Where the workload is compiled, decided."""
-        return self.compile or ("guest" if self.guest.model.compiler is not None else "host")
+        return self.compile or ("guest" if self.compiling_guest.compiler is not None else "host")
 
 
 def chosen_arms(request: Request) -> list[ArmModel]:
@@ -174,7 +179,7 @@ async def _workload(request: Request, say: Say) -> Path:
             f"{request.target.file}: workload.program: {source.name!r}: there is no such file in "
             f"{source.parent}"
         )
-    guest = request.guest.model
+    guest = request.compiling_guest
     order = WorkloadOrder(source, guest, in_guest=request.compile_where == "guest")
     return await SYSTEMS[guest.system].compile_workload(order, request.cache, say)
 

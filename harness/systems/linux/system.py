@@ -77,7 +77,7 @@ class Linux:
         recipe = KernelRecipe(package=guest.kernel.package, suite=guest.kernel.suite)
         kernel = self.acquire_kernel(recipe, guest, order.source.parent, cache, say)
         disks = TargetUserlandModel(modules=list(MODULES))
-        image = self.build_image(ImageOrder(_without_root(guest), kernel, disks), cache, say)
+        image = self.build_image(ImageOrder(guest, kernel, disks), cache, say)
         model = guest.machine
         accelerator = choose_accelerator(model.accelerator, model.qemu, say)
         boot = CompileBoot(machine_of(model, accelerator), image, guest.boot.seconds)
@@ -138,12 +138,6 @@ class Linux:
         """The text out of the bootable image. Raises ConfigurationError."""
         image = extract_vmlinux(kernel.image.read_bytes())
         return KernelImage.from_file_bytes(image, symbols, kernel.label)
-
-
-def _without_root(guest: GuestModel) -> GuestModel:
-    """The guest as a micro-guest: compiling takes no distribution's root."""
-    assert guest.userland is not None  # GuestModel sees to it
-    return guest.model_copy(update={"userland": guest.userland.model_copy(update={"root": None})})
 
 
 def _busybox(guest: GuestModel, cache: Path, say: Say) -> Path:
