@@ -2,8 +2,8 @@
 /*
  * Multiboot shim: lets QEMU boot a GNU Mach kernel by itself, without a boot loader's disk image.
  *
- * QEMU's own multiboot loader refuses 64-bit ELF kernels, and puts the module of a 32-bit one where
- * the kernel wants its first page. So QEMU loads this program, high in memory, with two modules,
+ * QEMU's own multiboot loader refuses 64-bit ELF kernels, and does not tell 32-bit ones of the section
+ * headers that some of them need (below). So QEMU loads this program, high in memory, with two modules,
  * the kernel's ELF file and the bootstrap program; the shim places the kernel where it was linked
  * to, behind it everything else as a boot loader would, and jumps to its entry. 32-bit code serves
  * both: a 64-bit GNU Mach is entered in protected mode, too.
@@ -15,6 +15,14 @@
 #define MULTIBOOT_HEADER 0x1badb002u
 #define MULTIBOOT_LOADED 0x2badb002u
 #define WANTED_FLAGS 3u		/* modules on page boundaries, memory information */
+
+/*
+ * Since e37594f2 (February 2024) the kernel keeps the first page above 64 KiB for the code that
+ * starts its other processors, and yet frees it for use, where an assertion may fail
+ * (biosmem_free_usable_range()). It does not free what a boot loader leaves for good in that page,
+ * which of GRUB's are the section headers: so they are put there, behind that code.
+ */
+enum { FIRST_PAGE = 0x10000, FIRST_PAGE_USED = 0x800 };
 
 enum { HAS_MEMORY = 1, HAS_CMDLINE = 4, HAS_MODULES = 8, HAS_SECTIONS = 32, HAS_MAP = 64 };
 
@@ -188,7 +196,8 @@ static void place_symbols(struct information *to)
 
 	if (!count || headers == file)
 		return;
-	copied = place(headers, size * count);
+	copied = FIRST_PAGE + FIRST_PAGE_USED;
+	copy(copied, headers, size * count);
 	for (uint32_t i = 1; i < count; i++) {
 		uint32_t section = copied + i * size, type = field(section, 4, 4, 4), address = 0;
 		uint32_t flags = field(section, 8, 8, 4);
