@@ -20,21 +20,13 @@
  *
  * Arguments: seed, half, attempts, slots, rounds (default: slots).
  */
-#include "harness_workload.h"
+#include "swap_slots.h"
 
-#include <fcntl.h>
 #include <signal.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 
-#ifndef MADV_COLD
-#define MADV_COLD 20
-#endif
-#ifndef MADV_PAGEOUT
-#define MADV_PAGEOUT 21
-#endif
 #define KSM_RUN "/sys/kernel/mm/ksm/run"
 #define CGROUP "/sys/fs/cgroup/race/"
 #define CLEAR_REFS "/proc/self/clear_refs"
@@ -57,8 +49,8 @@ struct shared {
 
 static struct shared *shared;
 static char *twin, *subject;		/* two pages of one mapping; `subject` is the page in question */
-static long page_size, slots, rounds;
-static int pagemap, memory_high = -1, clear_refs = -1;
+static long slots, rounds;
+static int memory_high = -1, clear_refs = -1;
 static int merged;			/* half=copy */
 static pid_t child;			/* half=recheck: shares the subject's swap entry */
 static uint64_t generation;		/* the last that was written */
@@ -68,21 +60,6 @@ WORKLOAD_PLACE(aggressor_goes)		/* the aggressor is about to fault the page in i
 WORKLOAD_PLACE(slot_freed)		/* the aggressor has a page of its own, nobody needs slot A */
 WORKLOAD_PLACE(victim_done)		/* the victim's fault is over */
 WORKLOAD_PLACE(round_done)		/* a new generation was written, and the page is in swap again */
-
-static char *anonymous(long bytes, int flags)
-{
-	void *at = mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | flags, -1, 0);
-
-	if (at == MAP_FAILED)
-		fail_to_run("mmap of %ld bytes: %s", bytes, strerror(errno));
-	return at;
-}
-
-static void advise(char *at, long bytes, int advice, const char *name)
-{
-	if (madvise(at, (size_t)bytes, advice))
-		fail_to_run("%s: %s", name, strerror(errno));
-}
 
 static int open_for_writing(const char *path)
 {
@@ -97,25 +74,6 @@ static void put(int file, const char *path, const char *text)
 {
 	if (pwrite(file, text, strlen(text), 0) != (ssize_t)strlen(text))
 		fail_to_run("%s to %s: %s", text, path, strerror(errno));
-}
-
-/* Documentation/admin-guide/mm/pagemap.rst: bit 63 present, 62 swapped, 0-54 the frame or the slot */
-static uint64_t pagemap_entry(const char *at)
-{
-	uint64_t entry = 0;
-	off_t where = (off_t)((uintptr_t)at / (size_t)page_size * sizeof entry);
-
-	if (pread(pagemap, &entry, sizeof entry, where) != sizeof entry)
-		fail_to_run("pagemap: %s", strerror(errno));
-	return entry;
-}
-
-static long slot(const char *at)
-{
-	enum { TYPE_BITS = 5 };
-	uint64_t entry = pagemap_entry(at);
-
-	return entry >> 62 & 1 ? (long)((entry & ((1ull << 55) - 1)) >> TYPE_BITS) : -1;
 }
 
 static int same_frame(const char *one, const char *other)
@@ -162,19 +120,6 @@ static int check(long number, uint64_t first)
 	return 1;
 }
 
-/* Pushes the subject out until it is in swap; 0 if it will not go. */
-static int push_out(void)
-{
-	enum { TRIES = 100 };
-
-	for (int i = 0; i < TRIES; i++) {
-		advise(subject, page_size, MADV_PAGEOUT, "MADV_PAGEOUT");
-		if (slot(subject) >= 0)
-			return 1;
-	}
-	return 0;
-}
-
 static int wait_until_merged(void)
 {
 	enum { TRIES = 2000, PAUSE_US = 500 };
@@ -218,7 +163,7 @@ static const char *prepare(void)
 	generation++;
 	write_generation(subject, generation);
 	if (!merged) {
-		if (!push_out())
+		if (!swap_out(subject))
 			return "the page does not go to swap";
 		child = fork();
 		if (child < 0)
@@ -282,7 +227,7 @@ static struct outcome attempt(long number, uint64_t *random)
 			outcome.wrong += check(number, first);
 			write_generation(subject, ++generation);
 		}
-		if (!push_out())
+		if (!swap_out(subject))
 			outcome.failed = "the page does not go to swap";
 		outcome.slots[outcome.known++] = slot(subject);
 		if (!outcome.failed)
@@ -294,16 +239,6 @@ static struct outcome attempt(long number, uint64_t *random)
 		outcome.failed = "the victim could not read the page";
 	outcome.wrong += check(number, first);
 	return outcome;
-}
-
-/*
- * A page that was just faulted in waits in its CPU's batch of pages to be put on the LRU list, and
- * no other CPU can push it out from there: any madvise(MADV_COLD) drains the batch of the caller's
- * CPU (lru_add_drain() in mm/madvise.c).
- */
-static void drain_lru_batch(char *dummy)
-{
-	madvise(dummy, (size_t)page_size, MADV_COLD);
 }
 
 static _Noreturn void be_victim(pid_t aggressor)
@@ -332,28 +267,10 @@ static _Noreturn void be_victim(pid_t aggressor)
 	_exit(0);
 }
 
-static long swap_slots(void)
-{
-	char line[256];
-	long kib = -1;
-	FILE *swaps = fopen("/proc/swaps", "r");
-
-	if (!swaps)
-		fail_to_run("/proc/swaps: %s", strerror(errno));
-	while (fgets(line, sizeof line, swaps))
-		if (sscanf(line, "%*s %*s %ld", &kib) == 1 && kib > 0)
-			break;
-	fclose(swaps);
-	if (kib <= 0)
-		fail_to_run("no swap device is in use");
-	return kib * 1024 / page_size;
-}
-
-/* Pages of their own occupy all swap slots but `slots`: the allocator comes round in that many steps. */
+/* Pages of their own occupy all swap slots but `slots`. */
 static void fill_swap(void)
 {
-	enum { TRIES = 200 };
-	long all = swap_slots(), fillers = all - slots, out = 0;
+	long all = swap_slots(), fillers = all - slots;
 	char *pages;
 
 	/* from half full on, a page that came in leaves the swap cache and its slot at once */
@@ -361,16 +278,7 @@ static void fill_swap(void)
 		fail_to_run("%ld free slots asked, but swap has %ld: must be less than half", slots, all);
 	pages = anonymous(fillers * page_size, MAP_PRIVATE);
 	advise(pages, fillers * page_size, MADV_DONTFORK, "MADV_DONTFORK");
-	for (long i = 0; i < fillers; i++)
-		memset(pages + i * page_size, 0x40 + (int)i, (size_t)page_size);
-	for (int tries = 0; tries < TRIES && out < fillers; tries++) {
-		advise(pages, fillers * page_size, MADV_PAGEOUT, "MADV_PAGEOUT");
-		out = 0;
-		for (long i = 0; i < fillers; i++)
-			out += slot(pages + i * page_size) >= 0;
-	}
-	if (out < fillers)
-		fail_to_run("only %ld of %ld filler pages went to swap", out, fillers);
+	swap_out_fillers(pages, fillers);
 }
 
 /* From here on, what the aggressor touches first is the cgroup's to push out. */
@@ -463,9 +371,7 @@ int main(int argc, char **argv)
 		fail_to_run("mlockall: %s", strerror(errno));
 	twin = anonymous(2 * page_size, MAP_PRIVATE);
 	subject = twin + page_size;
-	pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-	if (pagemap < 0)
-		fail_to_run("/proc/self/pagemap: %s", strerror(errno));
+	open_pagemap();
 	run(number(argc, argv, "attempts", 20), seed);
 	return 0;
 }

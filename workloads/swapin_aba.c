@@ -24,21 +24,12 @@
  * Arguments: seed, mode, attempts, slots, rounds (default: slots), write_first, pages, workers,
  * seconds.
  */
-#include "harness_workload.h"
+#include "swap_slots.h"
 
-#include <fcntl.h>
 #include <signal.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
-
-#ifndef MADV_COLD
-#define MADV_COLD 20
-#endif
-#ifndef MADV_PAGEOUT
-#define MADV_PAGEOUT 21
-#endif
 
 enum { MAX_WORKERS = 16, MAX_PAGES = 1024, VICTIM_CPU = 0, AGGRESSOR_CPU = 1 };
 
@@ -58,8 +49,7 @@ struct shared {
 
 static struct shared *shared;
 static char *pages;
-static long page_size, page_count, slots, rounds, write_first;
-static int pagemap;
+static long page_count, slots, rounds, write_first;
 static uint64_t seed;
 
 WORKLOAD_PLACE(attempt_begins)		/* page 0 is in swap, the victim may go */
@@ -69,45 +59,6 @@ WORKLOAD_PLACE(round_done)		/* a new generation was written, and the page is in 
 static struct page_content *page(long index)
 {
 	return (struct page_content *)(pages + index * page_size);
-}
-
-static void *anonymous(long bytes, int flags)
-{
-	void *at = mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | flags, -1, 0);
-
-	if (at == MAP_FAILED)
-		fail_to_run("mmap of %ld bytes: %s", bytes, strerror(errno));
-	return at;
-}
-
-/* Documentation/admin-guide/mm/pagemap.rst: bit 62 is "page swapped" */
-static int is_swapped(long index)
-{
-	uint64_t entry = 0;
-	off_t at = (off_t)((uintptr_t)page(index) / (size_t)page_size * sizeof entry);
-
-	if (pread(pagemap, &entry, sizeof entry, at) != sizeof entry)
-		fail_to_run("pagemap: %s", strerror(errno));
-	return entry >> 62 & 1;
-}
-
-static void push_out(long first, long count)
-{
-	if (madvise(page(first), (size_t)(count * page_size), MADV_PAGEOUT))
-		fail_to_run("MADV_PAGEOUT: %s", strerror(errno));
-}
-
-/* Pushes page 0 out until it is in swap; 0 if it will not go. */
-static int swap_out(void)
-{
-	enum { TRIES = 100 };
-
-	for (int i = 0; i < TRIES; i++) {
-		push_out(0, 1);
-		if (is_swapped(0))
-			return 1;
-	}
-	return 0;
 }
 
 static void report_lost(long index, uint64_t expected, uint64_t found)
@@ -126,16 +77,6 @@ static void check_address(long index)
 		report("symptom",
 		       ",\"name\":\"foreign page\",\"page\":%ld,\"address\":\"%p\",\"found\":\"%#llx\"",
 		       index, (void *)page(index), (unsigned long long)found);
-}
-
-/*
- * A page that was just faulted in waits in its CPU's batch of pages to be put on the LRU list, and
- * no other CPU can push it out from there: any madvise(MADV_COLD) drains the batch of the caller's
- * CPU (lru_add_drain() in mm/madvise.c).
- */
-static void drain_lru_batch(char *dummy)
-{
-	madvise(dummy, (size_t)page_size, MADV_COLD);
 }
 
 static _Noreturn void be_victim(pid_t aggressor)
@@ -182,14 +123,14 @@ static int attempt(long number, uint64_t *generation)
 {
 	int lost;
 
-	if (!swap_out())
+	if (!swap_out(page(0)))
 		return -1;
 	attempt_begins();
 	shared->turn = number;
 	aggressor_goes();
 	lost = write_generation(generation);
 	for (long round = 1; round <= rounds; round++) {
-		if (!swap_out()) {
+		if (!swap_out(page(0))) {
 			lost = lost ? lost : -1;
 			break;
 		}
@@ -205,41 +146,6 @@ static int attempt(long number, uint64_t *generation)
 		lost = 1;
 	}
 	return lost;
-}
-
-/* Fillers occupy all swap slots but `slots`, so that the allocator comes round in that many steps. */
-static void fill_swap(long fillers)
-{
-	enum { TRIES = 200 };
-	long out = 0;
-
-	for (long i = 1; i <= fillers; i++)
-		memset(page(i), 0x40 + (int)i, (size_t)page_size);
-	for (int tries = 0; tries < TRIES && out < fillers; tries++) {
-		push_out(1, fillers);
-		out = 0;
-		for (long i = 1; i <= fillers; i++)
-			out += is_swapped(i);
-	}
-	if (out < fillers)
-		fail_to_run("only %ld of %ld filler pages went to swap", out, fillers);
-}
-
-static long swap_slots(void)
-{
-	char line[256];
-	long kib = -1;
-	FILE *swaps = fopen("/proc/swaps", "r");
-
-	if (!swaps)
-		fail_to_run("/proc/swaps: %s", strerror(errno));
-	while (fgets(line, sizeof line, swaps))
-		if (sscanf(line, "%*s %*s %ld", &kib) == 1 && kib > 0)
-			break;
-	fclose(swaps);
-	if (kib <= 0)
-		fail_to_run("no swap device is in use");
-	return kib * 1024 / page_size;
 }
 
 static void run_forced(long attempts)
@@ -263,7 +169,8 @@ static void run_forced(long attempts)
 	if (victim == 0)
 		be_victim(aggressor);
 	pin_to(AGGRESSOR_CPU);
-	fill_swap(fillers);
+	/* the allocator comes round in as many steps as there are slots left */
+	swap_out_fillers((char *)page(1), fillers);
 	page(0)->address = (uint64_t)(uintptr_t)page(0);
 	page(0)->generation = generation;
 	for (long number = 1; number <= attempts; number++) {
@@ -317,7 +224,7 @@ static void *push_out_for_ever(void *argument)
 {
 	(void)argument;
 	while (!stop_workers)
-		push_out(0, page_count);
+		advise(pages, page_count * page_size, MADV_PAGEOUT, "MADV_PAGEOUT");
 	return NULL;
 }
 
@@ -367,9 +274,7 @@ int main(int argc, char **argv)
 	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
 		fail_to_run("this race needs two vCPUs");
 	shared = anonymous(page_size, MAP_SHARED);
-	pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-	if (pagemap < 0)
-		fail_to_run("/proc/self/pagemap: %s", strerror(errno));
+	open_pagemap();
 	if (!strcmp(mode, "forced"))
 		run_forced(number(argc, argv, "attempts", 25));
 	else if (!strcmp(mode, "free"))
