@@ -152,7 +152,11 @@ def _unmet(
             if is_on == bool(negated):
                 test = next((d.where for d in known.get(symbol, []) if d.tests_compiler), None)
                 compiler = got.get("CC_VERSION_TEXT", "the compiler").strip('"')
-                why = f" ({compiler} fails the test at {test})" if test and not is_on else ""
+                why = (
+                    f" ({compiler} fails the test at {test}: name another)"
+                    if test and not is_on
+                    else ""
+                )
                 wrong.append(f"{symbol} is {'on' if is_on else 'off'}{why}")
     return list(dict.fromkeys(wrong))
 

@@ -65,7 +65,7 @@ def test_one_tree_for_every_kernel_from_source() -> None:
             "/linux", "v6.1", None, None,
         )  # fmt: skip
         assert source.patches == ["old-order.patch"]
-        assert source.config == "race.config"
+        assert source.config == ["race.config"]
         assert recipes[name].package is None
     assert recipes["buggy"].append == ["old_order=1"]
     assert recipes["stock"].package == "linux-image-6.1"

@@ -108,7 +108,7 @@ def test_what_a_lost_option_lacks_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
         check_config(parse_fragment("CONFIG_KCSAN=y\n", "f"), config, tmp_path)
     assert str(caught.value).endswith(
-        "; HAVE_KCSAN_COMPILER is off (gcc (Debian) 9.4.0 fails the test at Kconfig:1)"
+        "; HAVE_KCSAN_COMPILER is off (gcc (Debian) 9.4.0 fails the test at Kconfig:1: name another)"
         "; 64BIT is off; KASAN is on)"
     )
 
