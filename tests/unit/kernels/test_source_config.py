@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from harness.errors import ConfigurationError
 from harness.kernels.kbuild.architecture import architecture
-from harness.kernels.kbuild.builder import OWN_FRAGMENTS
 from harness.kernels.kbuild.config import check_config, config_text, merge, parse_fragment
 
 _values = st.one_of(
@@ -108,18 +107,15 @@ def test_what_a_lost_option_lacks_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
         check_config(parse_fragment("CONFIG_KCSAN=y\n", "f"), config, tmp_path)
     assert str(caught.value).endswith(
-        "; HAVE_KCSAN_COMPILER is off (gcc (Debian) 9.4.0 fails the test at Kconfig:1: name another)"
+        "; HAVE_KCSAN_COMPILER is off (gcc (Debian) 9.4.0 fails the test at Kconfig:1: name "
+        "another)"
         "; 64BIT is off; KASAN is on)"
     )
 
 
-@pytest.mark.parametrize(
-    "file",
-    [architecture("x86_64").base, *sorted(OWN_FRAGMENTS.glob("*.config"))],
-    ids=lambda file: file.name,
-)
-def test_every_group_has_a_reason(file: Path) -> None:
-    lines = file.read_text().splitlines()
+@pytest.mark.parametrize("arch", ["x86_64", "arm64", "ppc64le"])
+def test_a_base_gives_a_reason_for_every_group(arch: str) -> None:
+    lines = architecture(arch).base.read_text().splitlines()
     for before, line in itertools.pairwise(lines):
         if line.startswith("CONFIG_"):
             assert before.startswith(("#", "CONFIG_")), f"{line} stands alone"
