@@ -13,6 +13,7 @@ from pathlib import Path
 
 from harness.console.ssh import KeyPair, Login, new_key
 from harness.files import write_atomically
+from harness.plan.models import KernelRecipe
 from harness.progress import Say
 from harness.qemu.command import Boot, Disk
 from harness.systems.base import GuestImage, ImageOrder
@@ -29,6 +30,8 @@ NETWORK = (
     "-device",
     "virtio-net-pci,netdev=ssh,romfile=",
 )
+_FRAGMENT = "full-image.config"
+"""One of the harness's own (harness/kernels/kbuild/fragments)."""
 DISK_DEVICE = ("-device", "virtio-blk-pci,drive=root")
 
 
@@ -36,6 +39,14 @@ DISK_DEVICE = ("-device", "virtio-blk-pci,drive=root")
 def campaign_keys() -> tuple[KeyPair, KeyPair]:
     """The user's key and the server's: made once for each process, kept in its memory only."""
     return new_key("harness-campaign"), new_key("harness-guest")
+
+
+def with_disk_and_network(recipe: KernelRecipe) -> KernelRecipe:
+    """The recipe, so that a kernel built from source finds the disk and what SSH comes by."""
+    if recipe.source is None:
+        return recipe
+    source = recipe.source.model_copy(update={"config": [*recipe.source.config, _FRAGMENT]})
+    return recipe.model_copy(update={"source": source})
 
 
 def full_image(order: ImageOrder, userland: Userland, cache: Path, say: Say) -> GuestImage:

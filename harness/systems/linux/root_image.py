@@ -50,6 +50,7 @@ def root_image(model: RootModel, arch: str, cache: Path, say: Say) -> Path:
     if missing := missing_disk_tools():
         raise InfrastructureError(missing)
     image.parent.mkdir(parents=True, exist_ok=True)
+    umask = os.umask(0o022)  # what is made here is the guest's, whoever makes it
     unfinished = image.with_name(f".{image.name}.{os.getpid()}")
     try:
         with tempfile.TemporaryDirectory(prefix="root-", dir=image.parent) as folder:
@@ -68,6 +69,7 @@ def root_image(model: RootModel, arch: str, cache: Path, say: Say) -> Path:
             make_file_system(root, unfinished, model.size_mib)
         unfinished.rename(image)
     finally:
+        os.umask(umask)
         unfinished.unlink(missing_ok=True)
     return image
 
@@ -90,6 +92,7 @@ def _add_own_files(root: debian_root.Root) -> None:
     ):
         debian_root.add_file(root, path, (ROOT_FILES / name).read_bytes(), permissions)
     debian_root.add_file(root, "etc/fstab", b"/dev/vda / ext4 rw,noatime 0 1\n")
+    (root.tree / "etc/inittab.d").mkdir()  # init complains where it is not
     for name in ("modules", "images", "workload"):
         (root.tree / name).symlink_to(f"run/harness/{name}")
 

@@ -23,7 +23,7 @@ from harness.qemu.accelerator import choose_accelerator
 from harness.qemu.command import Boot
 from harness.systems.base import GuestImage, ImageOrder, WorkloadOrder
 from harness.systems.filesystem_image import filesystem_image
-from harness.systems.linux.full_image import full_image
+from harness.systems.linux.full_image import full_image, with_disk_and_network
 from harness.systems.linux.guest_compiler import (
     MODULES,
     CompileBoot,
@@ -49,6 +49,8 @@ class Linux:
         self, recipe: KernelRecipe, guest: GuestModel, folder: Path, cache: Path, say: Say
     ) -> Kernel:
         """The distribution's package, else a kernel built from source. Raises HarnessError."""
+        if guest.is_full_image:
+            recipe = with_disk_and_network(recipe)
         return acquire_kernel(recipe, guest.arch, folder, cache, say)
 
     async def compile_workload(self, order: WorkloadOrder, cache: Path, say: Say) -> Path:

@@ -7,6 +7,8 @@ exec </dev/null >/dev/console 2>&1
 mkdir -p /dev/pts /dev/shm /run/lock /run/sshd
 mount -t devpts -o gid=5,mode=620,ptmxmode=666 devpts /dev/pts
 mount -t tmpfs -o nosuid,nodev tmpfs /dev/shm
+# in memory, as targets know it of the micro-guest
+mount -t tmpfs -o mode=1777 tmpfs /tmp
 mount -t debugfs debugfs /sys/kernel/debug
 hostname -F /etc/hostname
 ip link set lo up
