@@ -26,21 +26,18 @@ from harness.paths import cache_folder, project_folder, results_folder
 from harness.places.show import render
 from harness.plan.listing import list_targets
 from harness.plan.load import full_image_like, load_guest, load_target
-from harness.reports.terminal import TerminalWatcher, print_summary, say_to
+from harness.reports.finish import finish
+from harness.reports.terminal import TerminalWatcher, say_to
+from harness.run_command import run
 from harness.symbolize_command import symbolize
 from harness.trials.prepare import CompileWhere, Request, find_places
-from harness.trials.record import CampaignFolder, find_campaign
+from harness.trials.record import find_campaign
 from harness.trials.replay import replay_trial
 from harness.trials.shell import run_shell
 from harness.trials.start import Options, resume_campaign, start_campaign
 
 DEFAULT_TARGET = "linux-swapin-aba"
 _PLAIN_WIDTH = 250
-_CLAIM_CODES = {
-    "holds": ExitCode.HOLDS,
-    "fails": ExitCode.FAILS,
-    "inconclusive": ExitCode.INCONCLUSIVE,
-}
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -50,6 +47,7 @@ def cli() -> None:
 
 
 cli.add_command(crashes)
+cli.add_command(run)
 cli.add_command(symbolize)
 
 
@@ -130,15 +128,7 @@ def repro(
         watcher = TerminalWatcher(console)
         with watcher:
             folder = asyncio.run(start_campaign(request, options, results, watcher))
-    return _finish(console, folder, as_json)
-
-
-def _finish(console: Console, folder: CampaignFolder, as_json: bool) -> int:
-    summary = folder.summary()
-    print_summary(console, summary, str(folder.path))
-    if as_json:
-        click.echo(json.dumps(summary, indent=2))
-    return _CLAIM_CODES[summary["claim"]]
+    return finish(console, folder, as_json)
 
 
 def _guest_name(project: Path, guests: list[str], guest: str | None, arch: str | None) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A target's kernel recipe carried out: its package, else its source."""
+"""A target's kernel recipe carried out: a file, else its package, else its source."""
 
 from pathlib import Path
 
@@ -7,6 +7,7 @@ from harness.errors import ConfigurationError
 from harness.kernels.apt import PackageUnavailableError
 from harness.kernels.kbuild.builder import linux_builder
 from harness.kernels.kernel import Kernel
+from harness.kernels.own import own_kernel
 from harness.kernels.packaged import packaged_kernel
 from harness.kernels.source.build import built_kernel
 from harness.kernels.unfix import patched_kernel
@@ -20,6 +21,9 @@ def acquire_kernel(recipe: KernelRecipe, arch: str, folder: Path, cache: Path, s
     A package that no mirror has any more is replaced by the source recipe, which is said. Raises
     HarnessError.
     """
+    if recipe.file is not None:
+        modules = folder / recipe.modules if recipe.modules is not None else None
+        return own_kernel(folder / recipe.file, modules, arch)
     if recipe.package is not None and recipe.suite is not None:
         try:
             kernel = packaged_kernel(recipe.package, recipe.suite, arch, cache, say)

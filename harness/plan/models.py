@@ -238,6 +238,10 @@ class KernelRecipe(Model):
     source: SourceRecipe | None = None
     append: list[str] = []
     """Words added to the guest's kernel command line: a switch between arms of one binary."""
+    file: str | None = Field(default=None, min_length=1)
+    """A kernel of the user's own: a bzImage, an Image or a vmlinux."""
+    modules: str | None = Field(default=None, min_length=1)
+    """With `file`: its folder lib/modules/RELEASE."""
     binary_patch: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]+\.toml$")
     """The package's kernel is changed as this description in the target's folder says."""
 
@@ -245,8 +249,10 @@ class KernelRecipe(Model):
     def _something_to_boot(self) -> "KernelRecipe":
         if (self.package is None) != (self.suite is None):
             raise ValueError("`package` and `suite` go together")
-        if self.package is None and self.source is None:
-            raise ValueError("a kernel needs `package` and `suite`, or a `source` table")
+        if self.package is None and self.source is None and self.file is None:
+            raise ValueError("a kernel needs `package` and `suite`, a `source` table or a `file`")
+        if self.modules is not None and self.file is None:
+            raise ValueError("`modules` are those of a kernel `file`")
         if self.binary_patch is not None and self.package is None:
             raise ValueError("`binary_patch` changes a packaged kernel: it goes with `package`")
         return self
@@ -294,7 +300,36 @@ class WorkloadModel(Model):
     program: str = Field(pattern=r"^[A-Za-z0-9_.-]+\.c$")
     args: dict[str, int | str] = {}
     args_without_failpoints: dict[str, int | str] = {}
+    flags: list[str] = []
+    """For the compiler, beside those that every workload gets."""
     heartbeat_seconds: PositiveFloat = 30.0
+
+    @property
+    def plain(self) -> "PlainModel | None":
+        """How it is run where it does not speak the harness's protocol."""
+        return None
+
+
+class PlainModel(Model):
+    """A workload of any kind: what it prints and how it ends is all that is known of it."""
+
+    command: str
+    """Run by the guest's shell; {workload} and {seed} stand for the program and the number."""
+    must_end: bool = False
+    """Whether it hangs if it has not ended when the trial's time is over."""
+
+
+class RunWorkloadModel(WorkloadModel):
+    """What `harness run` starts in the guest."""
+
+    program: str = ""
+    """A C file or a static ELF program, by its absolute path; empty where there is none."""
+    own_way: PlainModel | None = None
+
+    @property
+    def plain(self) -> PlainModel | None:
+        """None where the program speaks the harness's protocol."""
+        return self.own_way
 
 
 class PlaceModel(Model):
@@ -390,6 +425,11 @@ class SymptomModel(Model):
 
     name: str = Field(min_length=1)
     workload: str | None = None
+    output: PatternText | None = None
+    """A regular expression that is searched for in each line that a plain workload prints."""
+    ending: list[Literal["crashed", "hung", "failed"]] = []
+    """Any trial that ends so: with a report on the console or a signal, without a sign of life,
+    with a plain workload's status that is not 0."""
     fields: dict[str, PatternText] = {}
     """Of a workload's symptom: regular expressions that its fields must match as a whole."""
     console: ConsoleSignature | None = None
@@ -412,9 +452,11 @@ class SymptomModel(Model):
 
     @model_validator(mode="after")
     def _one_kind(self) -> "SymptomModel":
-        if sum(kind is not None for kind in (self.workload, self.console, self.hang)) != 1:
+        kinds = (self.workload, self.console, self.hang, self.output, self.ending or None)
+        if sum(kind is not None for kind in kinds) != 1:
             raise ValueError(
-                'a symptom is one of `workload = "…"`, `console = { … }` and `hang = { … }`'
+                'a symptom is one of `workload = "…"`, `console = { … }`, `hang = { … }`, '
+                '`output = "…"` and `ending = […]`'
             )
         if self.fields and self.workload is None:
             raise ValueError("`fields` are those of a workload's symptom")
@@ -451,6 +493,11 @@ class TargetModel(Model):
     arm: list[ArmModel]
     symptom: list[SymptomModel] = Field(min_length=1)
     budget: BudgetModel = BudgetModel()
+
+    @property
+    def own_initrd(self) -> str | None:
+        """An initramfs in place of the harness's, by its absolute path: a test of the boot."""
+        return None
 
     @property
     def rules(self) -> list[FailpointModel | OrderModel]:
@@ -503,6 +550,20 @@ class ForcedOrderCase(TargetModel):
     """What bench/forced_order.py measures where no kernel is wrong: an order and its absence."""
 
     required_arms: ClassVar[tuple[str, ...]] = ("forced", "unforced")
+
+
+class RunModel(TargetModel):
+    """What `harness run` is asked for: one kernel, one arm."""
+
+    required_arms: ClassVar[tuple[str, ...]] = ("run",)
+
+    workload: RunWorkloadModel = RunWorkloadModel()
+    initrd: str | None = None
+
+    @property
+    def own_initrd(self) -> str | None:
+        """None where the harness's own initramfs is booted."""
+        return self.initrd
 
 
 def _unique(kind: str, names: list[str]) -> set[str]:

@@ -92,11 +92,13 @@ async def started_guest(
     memory: Memory | None = None,
     overlay: Path | None = None,
     plugin: tuple[str, ...] = (),
+    answers: bool = True,
 ) -> AsyncIterator[RunningGuest]:
     """Boots the guest, or restores `snapshot`; yields it ready and ends QEMU afterwards.
 
     `memory` backs a boot's memory by a file, so that a snapshot can be saved from it, and `overlay`
-    is the file for what it writes to its disk, if it has one. Raises
+    is the file for what it writes to its disk, if it has one. A guest that `answers` to nobody, an
+    initramfs that is not the harness's, is yielded as soon as QEMU runs. Raises
     BootFailedError where the guest does not become ready, InfrastructureError for the host.
     """
     if snapshot is not None:
@@ -142,7 +144,9 @@ async def started_guest(
                 await monitor.connect(process.lines.monitor)
                 if snapshot is not None:
                     await snapshot.load(monitor)
-                if isinstance(channel, SshChannel):
+                if not answers:
+                    pass
+                elif isinstance(channel, SshChannel):
                     await log_in(channel, monitor, process, listens)
                 elif snapshot is None:
                     await channel.wait_ready()

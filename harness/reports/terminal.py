@@ -151,16 +151,21 @@ def print_summary(console: Console, summary: dict[str, Any], folder: str) -> Non
     lines = [_arm_line(name.ljust(width), arm) for name, arm in summary["arms"].items()]
     if summary["unexpected"]:
         lines.append(f"not as the target expects: {', '.join(summary['unexpected'])}")
-    verb = {"holds": "the claim holds", "fails": "the claim fails"}
-    lines.append(
-        f"{summary['target']} on {summary['guest']}: "
-        f"{verb.get(summary['claim'], 'inconclusive')} (confidence "
-        f"{summary['confidence']:.3f}, asked {summary['asked_confidence']:g}): {summary['reason']}"
-    )
+    lines.append(f"{summary['target']} on {summary['guest']}: {_claim(summary)}")
     lines.append(f"evidence: {folder}")
     say = say_to(console)
     for line in lines:
         say(line)
+
+
+def _claim(summary: dict[str, Any]) -> str:
+    if list(summary["arms"]) == ["run"]:  # nothing was compared
+        return str(summary["reason"])
+    verb = {"holds": "the claim holds", "fails": "the claim fails"}
+    return (
+        f"{verb.get(summary['claim'], 'inconclusive')} (confidence "
+        f"{summary['confidence']:.3f}, asked {summary['asked_confidence']:g}): {summary['reason']}"
+    )
 
 
 def _arm_line(name: str, arm: dict[str, Any]) -> str:

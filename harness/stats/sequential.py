@@ -34,11 +34,16 @@ from harness.stats.rates import rate
 
 
 class Claim(StrEnum):
-    """What the trials say of "the buggy kernel reproduces and the fixed kernel is clean"."""
+    """What the trials say of "the buggy kernel reproduces and the fixed kernel is clean".
+
+    Of a single arm they say whether its symptom was `seen`, or that all was `clean`.
+    """
 
     HOLDS = "holds"
     FAILS = "fails"
     INCONCLUSIVE = "inconclusive"
+    SEEN = "seen"
+    CLEAN = "clean"
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from harness.failpoints.inside import GuestFailpoint
 from harness.kernels.kernel import Kernel
-from harness.plan.models import SymptomModel
+from harness.plan.models import PlainModel, SymptomModel
 from harness.qemu.guest import GuestPlan
 from harness.qemu.snapshot import Snapshot
 from harness.systems.base import GuestImage
@@ -34,6 +34,10 @@ class PreparedArm:
     """Where the kernel's symbols are, if they were ever read."""
     guest_failpoints: tuple[GuestFailpoint, ...] = ()
     """Failpoints that the guest's own kernel carries out."""
+    plain: PlainModel | None = None
+    """How the workload is run that does not speak the harness's protocol."""
+    boot_only: bool = False
+    """Whether a trial is a boot into an initramfs of the user's own: there is no channel."""
     dump_memory: bool = False
     """Whether a guest that crashed or hung leaves its memory in the trial's evidence."""
 

@@ -11,6 +11,7 @@ from harness.console.channel import CommandFailedError
 from harness.errors import GuestError, InfrastructureError
 from harness.qemu.guest import GuestFiles, started_guest
 from harness.qemu.snapshot import Snapshot, memory_of, save_snapshot, snapshot_storage
+from harness.stats.alone import decide_alone
 from harness.stats.schedule import block_order
 from harness.stats.sequential import Decision, StopRule, blocks_of, decide
 from harness.trials.arm import PreparedArm
@@ -36,6 +37,8 @@ class CampaignRules:
     stop: StopRule
     voids: int
     use_snapshots: bool
+    only_arm: bool = False
+    """Whether there is one arm, and nothing to compare it with."""
 
 
 def trial_seed(seed: int, arm: str, number: int) -> int:
@@ -55,7 +58,7 @@ async def run_campaign(
     by_name = {arm.name: arm for arm in arms}
     with open_ledger(folder.ledger) as ledger:
         folder.recover(ledger)
-        decision = _decide(ledger, rules.stop)
+        decision = _decide(ledger, rules)
         watcher.campaign(folder.name, rules.stop, list(by_name))
         try:
             async with AsyncExitStack() as stack:
@@ -77,8 +80,11 @@ async def run_campaign(
     return decision
 
 
-def _decide(ledger: Ledger, stop: StopRule) -> Decision:
-    return decide(stop, blocks_of(counted_trials(ledger.lines)))
+def _decide(ledger: Ledger, rules: CampaignRules) -> Decision:
+    trials = counted_trials(ledger.lines)
+    if rules.only_arm:
+        return decide_alone(rules.stop, [verdict for _, _, verdict in trials])
+    return decide(rules.stop, blocks_of(trials))
 
 
 def _is_counted(ledger: Ledger, block: int, arm: str) -> bool:
@@ -118,7 +124,7 @@ async def _fill_slot(
         except BaseException:
             shutil.rmtree(unfinished, ignore_errors=True)
             raise
-        decision = _decide(ledger, rules.stop)
+        decision = _decide(ledger, rules)
         watcher.trial_ends(record, decision)
         if record.verdict != Verdict.VOID:
             return decision

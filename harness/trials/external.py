@@ -37,7 +37,7 @@ class KernelCode:
     arch: str
     symbols: SymbolTable
     image: KernelImage
-    workload: bytes
+    workload: bytes | None
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,8 @@ def chosen_arms(request: Request) -> list[ArmModel]:
         wanted = set(request.arms)
         if not wanted and request.failpoints:
             wanted = {arm.name for arm in by_name.values() if arm.default}
-    return [arm for arm in by_name.values() if arm.name in wanted | {"buggy", "fixed"}]
+    wanted |= set(request.target.model.required_arms)
+    return [arm for arm in by_name.values() if arm.name in wanted]
 
 
 async def prepare_arms(request: Request, say: Say) -> list[PreparedArm]:
@@ -132,7 +133,7 @@ def _machine(request: Request, needs_tcg: bool, say: Say) -> Machine:
 
 
 def _ready_kernel(
-    request: Request, name: str, machine: Machine, workload: Path, say: Say
+    request: Request, name: str, machine: Machine, workload: Path | None, say: Say
 ) -> ReadyKernel:
     guest, model = request.guest, request.target.model
     recipe = kernel_recipes(request.target, guest.known_as, request.source)[name]
@@ -172,20 +173,27 @@ async def find_places(
     return found
 
 
-async def _workload(request: Request, say: Say) -> Path:
-    source = request.project / "workloads" / request.target.model.workload.program
+async def _workload(request: Request, say: Say) -> Path | None:
+    """The program, compiled if it is a C file; None for a target without one."""
+    workload = request.target.model.workload
+    if not workload.program:
+        return None
+    source = request.project / "workloads" / workload.program
     if not source.is_file():
         raise ConfigurationError(
             f"{request.target.file}: workload.program: {source.name!r}: there is no such file in "
             f"{source.parent}"
         )
+    if source.suffix != ".c":
+        return source
     guest = request.compiling_guest
-    order = WorkloadOrder(source, guest, in_guest=request.compile_where == "guest")
+    in_guest = request.compile_where == "guest"
+    order = WorkloadOrder(source, guest, in_guest, tuple(workload.flags))
     return await SYSTEMS[guest.system].compile_workload(order, request.cache, say)
 
 
 async def _prepare_arm(
-    request: Request, arm: ArmModel, ready: ReadyKernel, workload: Path, say: Say
+    request: Request, arm: ArmModel, ready: ReadyKernel, workload: Path | None, say: Say
 ) -> PreparedArm:
     model, guest = request.target.model, request.guest
     failpoints: ExternalFailpoints | None = None
@@ -198,13 +206,16 @@ async def _prepare_arm(
             raise ConfigurationError(
                 f"{request.target.file}: arm {arm.name} on {ready.kernel.label}: {error}"
             ) from error
+    plan = ready.plan
+    if model.own_initrd is not None:
+        plan = replace(plan, boot=replace(plan.boot, initrd=Path(model.own_initrd)))
     extra = {} if arm.use else model.workload.args_without_failpoints
     return PreparedArm(
         name=arm.name,
         system=guest.model.system,
         expect=arm.expect,
         kernel=ready.kernel,
-        plan=ready.plan,
+        plan=plan,
         image=ready.image,
         workload_args=model.workload.args | extra | arm.args,
         failpoints=failpoints,
@@ -214,6 +225,8 @@ async def _prepare_arm(
         arch=guest.model.arch,
         symbols_file=SYSTEMS[guest.model.system].symbols_file(ready.kernel, request.cache),
         guest_failpoints=_inside(request, model, arm),
+        plain=model.workload.plain,
+        boot_only=model.own_initrd is not None,
     )
 
 
@@ -250,7 +263,7 @@ async def _rehearse_inside(arms: list[PreparedArm], file: Path, say: Say) -> Non
 
 
 async def _kernel_code(
-    request: Request, ready: ReadyKernel, workload: Path, say: Say
+    request: Request, ready: ReadyKernel, workload: Path | None, say: Say
 ) -> KernelCode:
     guest = request.guest.model
     system = SYSTEMS[guest.system]
@@ -259,5 +272,5 @@ async def _kernel_code(
         arch=guest.arch,
         symbols=symbols,
         image=system.kernel_text(ready.kernel, symbols),
-        workload=workload.read_bytes(),
+        workload=workload.read_bytes() if workload is not None else None,
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 from harness.kernels.override import SourceOverride
 from harness.plan.load import load_guest, load_target
+from harness.plan.run import run_target
 from harness.trials.prepare import Request
 
 
@@ -18,7 +19,7 @@ def recorded_request(
     Raises UsageError, ConfigurationError where target or guest are not (any more) what they were.
     """
     return Request(
-        target=load_target(project, plan["target"]),
+        target=run_target(plan["run"]) if "run" in plan else load_target(project, plan["target"]),
         guest=load_guest(project, plan["guest"]),
         project=project,
         cache=cache,

@@ -14,6 +14,7 @@ import harness
 from harness.errors import ConfigurationError
 from harness.kernels.override import kernel_recipes, pinned
 from harness.plan.load import Target
+from harness.plan.models import RunModel
 from harness.qemu.process import qemu_version
 from harness.stats.sequential import StopRule
 from harness.trials.arm import PreparedArm
@@ -59,10 +60,14 @@ async def start_campaign(
         "chosen_arms": list(request.arms),
         "source": request.source.as_json() if request.source else None,
         "compile": request.compile_where,
-        "snapshots": request.guest.model.boot.snapshot and not options.cold_boot,
+        "snapshots": request.guest.model.boot.snapshot
+        and not options.cold_boot
+        and request.target.model.own_initrd is None,
         "dump_memory": options.dump_memory,
         "inputs": _inputs_hash(request),
     }
+    if isinstance(request.target.model, RunModel):  # there is no target.toml to read it from again
+        plan |= {"run": request.target.model.model_dump(mode="json", exclude_unset=True)}
     rules = _rules(plan, request.target)
     arms = await prepare_arms(request, watcher.say)
     plan |= _prepared_plan(request, arms)
@@ -115,6 +120,7 @@ def _rules(plan: dict[str, Any], target: Target) -> CampaignRules:
         ),
         voids=budget.voids,
         use_snapshots=plan["snapshots"],
+        only_arm=isinstance(target.model, RunModel),
     )
 
 

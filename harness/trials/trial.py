@@ -19,7 +19,7 @@ from harness.trials.hang import record_memory
 from harness.trials.inside import GuestSettings, SettingRecord
 from harness.trials.interleaving import write_interleaving
 from harness.trials.returns import ForcedReturns
-from harness.trials.verdict import Observations, judge
+from harness.trials.verdict import Judgement, Observations, SymptomSeen, ending_of, judge
 from harness.trials.watch import Watch, watch_until_end
 from harness.trials.workload import WorkloadEvent
 
@@ -89,7 +89,11 @@ async def _run_trial(
         try:
             guest = await stack.enter_async_context(
                 started_guest(
-                    arm.plan, files, snapshot=arm.snapshot, plugin=failpoints.qemu_arguments()
+                    arm.plan,
+                    files,
+                    snapshot=arm.snapshot,
+                    plugin=failpoints.qemu_arguments(),
+                    answers=not arm.boot_only,
                 )
             )
             _write_json(
@@ -97,16 +101,19 @@ async def _run_trial(
                 {"argv": guest.process.argv, "version": qemu_version(arm.plan.machine.binary)},
             )
             setup = arm.image.setup if arm.snapshot is None else ()
-            await guest.set_up([*setup, SYSTEMS[arm.system].trial_start_command(seed)])
+            if not arm.boot_only:
+                await guest.set_up([*setup, SYSTEMS[arm.system].trial_start_command(seed)])
             if arm.dump_memory:
                 await keep_after_shutdown(guest.monitor)
             ready = (time.monotonic() - started, guest.process.cpu_seconds())
             watch = Watch(arm, guest)
             seen = watch.seen
-            command = SYSTEMS[arm.system].workload_command(arm.image, seed, arm.workload_args)
-            await settings.set(guest.channel)
-            await watch_until_end(watch, failpoints, returns, settings.workload_command(command))
-            if guest.process.exit_status is None:
+            command = None
+            if not arm.boot_only:
+                await settings.set(guest.channel)
+                command = settings.workload_command(_workload_command(arm, seed))
+            await watch_until_end(watch, failpoints, returns, command)
+            if guest.process.exit_status is None and not arm.boot_only:
                 await settings.finish(guest.channel)
             if arm.dump_memory and watch.shows_trouble and guest.process.exit_status is None:
                 watch.notes.append(await record_memory(guest, arm, folder))
@@ -117,7 +124,10 @@ async def _run_trial(
         cpu = watch.cpu_seconds if watch else 0.0
         failpoints.finish()
     if watch is not None:
-        _write_heard(folder / "workload.jsonl", watch.heard)
+        if watch.plain is None:
+            _write_heard(folder / "workload.jsonl", watch.heard)
+        elif not arm.boot_only:
+            (folder / "output.log").write_bytes(watch.plain.kept)
         if arm.failpoints is not None:
             write_interleaving(
                 folder,
@@ -127,6 +137,10 @@ async def _run_trial(
                 died=watch.on_console_symptom,
             )
     judgement = judge(seen)
+    if (name := _symptom_of_ending(arm, seen, judgement)) is not None:
+        at = watch.guest_seconds if watch else None
+        seen.symptoms.append(SymptomSeen(name, at, wall, cpu, judgement.reason))
+        judgement = judge(seen)
     first = seen.symptoms[0] if seen.symptoms else None
     guest_seconds = first.guest_seconds if first else (watch.guest_seconds if watch else None)
     return TrialRecord(
@@ -156,6 +170,19 @@ async def _run_trial(
         finished=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         settings=settings.record() | returns.record(),
     )
+
+
+def _workload_command(arm: PreparedArm, seed: int) -> str:
+    if arm.plain is None:
+        return SYSTEMS[arm.system].workload_command(arm.image, seed, arm.workload_args)
+    command = arm.plain.command.replace("{workload}", arm.image.workload)
+    return f"export HARNESS_SEED={seed}; " + command.replace("{seed}", str(seed))
+
+
+def _symptom_of_ending(arm: PreparedArm, seen: Observations, judgement: Judgement) -> str | None:
+    """The symptom that a trial without another one has by how it ended."""
+    ending = ending_of(seen, judgement)
+    return next((symptom.name for symptom in arm.symptoms if ending in symptom.ending), None)
 
 
 def _check_disk(watch: Watch | None) -> None:

@@ -43,6 +43,12 @@ class Observations:
     workload_done: bool = False
     workload_error: str | None = None
     workload_status: int | None = None
+    plain: bool = False
+    """Whether the workload is a program that does not speak the harness's protocol."""
+    powered_off: bool = False
+    """Whether a test of the boot ended by the guest's own power-off or reboot."""
+    overdue_seconds: float | None = None
+    """How long a plain workload that must end had run when its time was over."""
     silent_seconds: float | None = None
     """Set when the workload showed no life for so long that the trial was ended."""
     hang: str | None = None
@@ -62,6 +68,8 @@ class Judgement:
 
 _SIGNALLED = range(129, 193)
 """Exit statuses that stand for a signal, 128 and its number of 1 to 64."""
+_UNTESTED = range(125, 128)
+"""Exit statuses by which a plain workload, or the shell in its place, says that it cannot test."""
 
 
 def judge(seen: Observations) -> Judgement:
@@ -84,6 +92,11 @@ def judge(seen: Observations) -> Judgement:
         return Judgement(Verdict.VOID, seen.lost)
     if not seen.started:
         return Judgement(Verdict.VOID, "the workload never started")
+    if seen.overdue_seconds is not None:
+        found = f": {seen.hang}" if seen.hang is not None else ""
+        return Judgement(
+            Verdict.HUNG, f"the workload had not ended after {seen.overdue_seconds:.0f} s{found}"
+        )
     if seen.silent_seconds is not None:
         found = f": {seen.hang}" if seen.hang is not None else ""
         return Judgement(
@@ -92,6 +105,8 @@ def judge(seen: Observations) -> Judgement:
     if seen.workload_status is not None and seen.workload_status in _SIGNALLED:
         signal = seen.workload_status - _SIGNALLED.start + 1
         return Judgement(Verdict.CRASHED, f"the workload was ended by signal {signal}")
+    if seen.plain:
+        return _judge_plain(seen)
     if seen.workload_status is not None and not (seen.workload_done and seen.workload_status == 0):
         return Judgement(
             Verdict.VOID, f"the workload ended with status {seen.workload_status} before its end"
@@ -103,3 +118,37 @@ def judge(seen: Observations) -> Judgement:
     if seen.workload_done:
         return Judgement(Verdict.SURVIVED, "no symptom until the workload was done")
     return Judgement(Verdict.VOID, "the trial ended without a reason")
+
+
+def _judge_plain(seen: Observations) -> Judgement:
+    """By the exit status: the shell's own, and 125 as `git bisect run` takes it, say nothing."""
+    status = seen.workload_status
+    if status in _UNTESTED:
+        return Judgement(Verdict.VOID, f"the workload ended with status {status}: not tested")
+    if failed(seen):
+        return Judgement(Verdict.VOID, f"the workload ended with status {status}")
+    if status == 0:
+        return Judgement(Verdict.SURVIVED, "no symptom until the workload had ended")
+    if seen.powered_off:
+        return Judgement(Verdict.SURVIVED, "no symptom until the guest switched itself off")
+    if seen.out_of_time:
+        return Judgement(Verdict.SURVIVED, "no symptom until the trial's time was over")
+    return Judgement(Verdict.VOID, "the trial ended without a reason")
+
+
+def failed(seen: Observations) -> bool:
+    """Whether a plain workload itself says, by its exit status, that something is wrong."""
+    status = seen.workload_status
+    return seen.plain and status is not None and status not in {0, *_UNTESTED, *_SIGNALLED}
+
+
+def ending_of(seen: Observations, judgement: Judgement) -> str | None:
+    """How a trial ended, in the words of a symptom's `ending`; None where it is none of them."""
+    match judgement.verdict:
+        case Verdict.CRASHED:
+            return "crashed"
+        case Verdict.HUNG:
+            return "hung"
+        case Verdict.VOID if failed(seen):
+            return "failed"
+    return None

@@ -16,6 +16,7 @@ from harness.qemu.guest import RunningGuest
 from harness.trials.arm import PreparedArm
 from harness.trials.external import ArmedFailpoints
 from harness.trials.hang import record_hang
+from harness.trials.plain import PlainOutput
 from harness.trials.returns import ForcedReturns
 from harness.trials.verdict import Observations, SymptomSeen
 from harness.trials.workload import WorkloadEvent, WorkloadOutput
@@ -23,6 +24,7 @@ from harness.trials.workload import WorkloadEvent, WorkloadOutput
 _TICK_SECONDS = 0.1
 _LONGEST_TICK_SECONDS = 1.0
 _DRAIN_SECONDS = 5.0
+_LIFE_SECONDS = 2.0
 _MAX_HEARD = 100_000
 """Lines of the workload that workload.jsonl keeps."""
 _MAX_KEPT = 200
@@ -55,6 +57,12 @@ class Watch:
         self._last_check = self._wall_start
         self._console_heard = self._wall_start
         self._output = WorkloadOutput()
+        self.plain: PlainOutput | None = None
+        """Output of a workload that does not speak the harness's protocol."""
+        if arm.plain is not None or arm.boot_only:
+            self.plain = PlainOutput(arm.symptoms)
+            self.seen.plain = True
+            self.seen.started = arm.boot_only
         self.heard: list[tuple[int, WorkloadEvent]] = []
 
     @property
@@ -73,6 +81,8 @@ class Watch:
         try:
             for report in self._stream.feed(data):
                 self._on_report(report)
+            if self.arm.boot_only and self.plain is not None:
+                self._on_lines(self.plain.feed(data))
         except Exception as error:
             # silence of a console that nobody reads any more is no survival
             self.fail(f"reading the console: {error!r}")
@@ -128,6 +138,9 @@ class Watch:
 
     def on_output(self, data: bytes) -> None:
         """Takes in what the workload said."""
+        if self.plain is not None:
+            self._on_lines(self.plain.feed(data))
+            return
         for event in self._output.feed(data):
             if self._shows_life(event):
                 self._silent = 0.0
@@ -136,6 +149,20 @@ class Watch:
             if len(self.heard) < _MAX_HEARD:
                 self.heard.append((time.monotonic_ns(), event))
             self._on_event(event)
+
+    def _on_lines(self, found: list[tuple[str, str]]) -> None:
+        for name, line in found:
+            self._on_symptom(name, line, None)
+            self.ended.set()
+
+    async def follow_life(self) -> None:
+        """Hears whether the guest answers: all the life that a plain workload shows."""
+        with suppress(GuestError):
+            while True:
+                await self.guest.channel.ping()
+                self._silent = 0.0
+                self._alive_at = self.wall_seconds, self.cpu_seconds
+                await asyncio.sleep(_LIFE_SECONDS)
 
     def _shows_life(self, event: WorkloadEvent) -> bool:
         """Not if it is a heartbeat that says itself that nobody has got on since the last one."""
@@ -206,8 +233,11 @@ class Watch:
         """Runs the workload and takes in its output until it ends or the channel does."""
         try:
             running = await self.guest.channel.start(command)
+            self.seen.started |= self.plain is not None
             async for data in running.output():
                 self.on_output(data)
+            if self.plain is not None:
+                self._on_lines(self.plain.close())
             self.seen.workload_status = running.status
         except GuestError as error:
             if self.seen.lost is None:  # QEMU's end, which is why the channel broke
@@ -234,7 +264,7 @@ class Watch:
         # a harness that was stopped or starved itself has not listened: that is no silence
         self._silent += min(now - self._last_check, _LONGEST_TICK_SECONDS)
         self._last_check = now
-        if self._silent > self.arm.heartbeat_seconds:
+        if self._silent > self.arm.heartbeat_seconds and not self.arm.boot_only:
             self.seen.silent_seconds = self._silent
             self.ended.set()
         if self._stream.pending and now - self._console_heard > QUIET_SECONDS:
@@ -242,17 +272,21 @@ class Watch:
                 self._on_report(report)
         over = self.wall_seconds - self.arm.trial_seconds
         if over > (_DRAIN_SECONDS if self._stream.pending else 0):
-            self.seen.out_of_time = True
+            if self.arm.plain is not None and self.arm.plain.must_end:
+                self.seen.overdue_seconds = self.wall_seconds
+            else:
+                self.seen.out_of_time = True
             self.ended.set()
+
+    @property
+    def hung(self) -> bool:
+        """Whether the guest shows no life, or its workload does not end that must."""
+        return self.seen.silent_seconds is not None or self.seen.overdue_seconds is not None
 
     @property
     def shows_trouble(self) -> bool:
         """Whether the guest hung, or a report on its console counts."""
-        return (
-            self.seen.silent_seconds is not None
-            or self.on_console_symptom
-            or bool(self.seen.other_reports)
-        )
+        return self.hung or self.on_console_symptom or bool(self.seen.other_reports)
 
     @property
     def noise(self) -> list[str]:
@@ -261,10 +295,11 @@ class Watch:
 
 
 async def watch_until_end(
-    watch: Watch, failpoints: ArmedFailpoints, returns: ForcedReturns, command: str
+    watch: Watch, failpoints: ArmedFailpoints, returns: ForcedReturns, command: str | None
 ) -> None:
     """Arms the failpoints, starts the workload by `command`, and returns when the trial is over.
 
+    Without a command only the console is watched, until the guest switches itself off.
     The failpoints are disarmed then; a hang has been looked at. Raises GuestError where the guest
     cannot be driven.
     """
@@ -272,7 +307,8 @@ async def watch_until_end(
     guest.console.listen(watch.on_console)
     failpoints.arm()
     await returns.start(guest)
-    workload = asyncio.create_task(watch.follow_workload(command))
+    workload = asyncio.create_task(watch.follow_workload(command)) if command else None
+    life = asyncio.create_task(watch.follow_life()) if command and watch.plain else None
     exited = asyncio.create_task(guest.process.wait())
     ended = asyncio.create_task(watch.ended.wait())
     down = asyncio.create_task(watch.follow_shutdown())
@@ -290,14 +326,15 @@ async def watch_until_end(
         shut_itself_down = watch.arm.dump_memory and down.done()
         if exited.done() or (watch.seen.lost is not None and not shut_itself_down):
             await _let_console_end(watch, exited)
-        if watch.seen.silent_seconds is not None:
+        if watch.hung:
             await _record_hang(watch)
         await guest.console.settled(_DRAIN_SECONDS)
     finally:
         await returns.end()
-        for task in (workload, exited, ended, down):
+        tasks = [task for task in (workload, life, exited, ended, down) if task is not None]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(workload, exited, ended, down, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
     watch.close_console()
 
 
@@ -307,7 +344,9 @@ async def _let_console_end(watch: Watch, exited: "asyncio.Task[int]") -> None:
         async with asyncio.timeout(_DRAIN_SECONDS):
             await asyncio.shield(exited)
             await watch.guest.console.drained()
-    if exited.done():
+    if exited.done() and watch.arm.boot_only and exited.result() == 0:
+        watch.seen.powered_off = True
+    elif exited.done():
         watch.seen.lost = f"QEMU ended with status {exited.result()} during the trial"
 
 

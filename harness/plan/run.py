@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What `harness run` is asked for, as a target of one arm that no file describes."""
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from harness.errors import UsageError
+from harness.plan.load import Guest, Target
+from harness.plan.models import RunModel
+
+TARGET = "run"
+ARM = "run"
+_PROTOCOL = re.compile(rb'^\s*#\s*include\s*[<"]harness_workload\.h[">]', re.MULTILINE)
+_ELF_MAGIC = b"\x7fELF"
+_IDLE = "exec sleep 1000000"
+_ORDER_KEYS = "hold=PLACE until=PLACE [vcpu=N] [until_vcpu=N] [count=N] [since=arrival|mark|start] "
+_ORDER_KEYS += "[counting=passes|arrivals] [timeout_ms=N] [per_attempt=N]"
+
+
+@dataclass(frozen=True)
+class RunOrder:
+    """The command line's values; files are as the user named them."""
+
+    guest: Guest
+    kernel: Path | None = None
+    modules_folder: Path | None = None
+    initrd: Path | None = None
+    append: Sequence[str] = ()
+    workload: Path | None = None
+    command: str | None = None
+    arguments: Sequence[str] = ()
+    flags: Sequence[str] = ()
+    modules: Sequence[str] = ()
+    setup: Sequence[str] = ()
+    failpoints: Sequence[str] = ()
+    orders: Sequence[str] = ()
+    marks: Sequence[str] = ()
+    crashes: Sequence[str] = ()
+    symptoms: Sequence[str] = ()
+    must_end: bool = False
+    seconds: float = 60.0
+    trials: int = 10
+
+
+def run_target(model: Mapping[str, Any]) -> Target:
+    """The target of a recorded run. Raises UsageError."""
+    try:
+        return Target(TARGET, Path.cwd() / "the command line", RunModel.model_validate(model))
+    except ValidationError as error:
+        raise UsageError(_explained(error)) from error
+
+
+def target_of(order: RunOrder) -> Target:
+    """The target that the order describes. Raises UsageError that names the option."""
+    _check(order)
+    places = _Places()
+    failpoints = [_failpoint(n, text, places) for n, text in enumerate(order.failpoints, 1)]
+    orders = [_order(n, text, places) for n, text in enumerate(order.orders, 1)]
+    marks = [places.name_of(text) for text in order.marks]
+    name = order.guest.known_as
+    return run_target(
+        {
+            "title": f"harness run on {order.guest.name}",
+            "system": order.guest.model.system,
+            "guests": [name],
+            "kernels": {ARM: {name: _kernel(order)}},
+            "userland": {"modules": list(order.modules), "setup": list(order.setup)},
+            "workload": _workload(order),
+            "place": places.tables(),
+            "mark": marks,
+            "failpoint": failpoints,
+            "order": orders,
+            "arm": [
+                {
+                    "name": ARM,
+                    "kernel": ARM,
+                    "use": [rule["name"] for rule in (*failpoints, *orders)],
+                    "expect": "either",
+                }
+            ],
+            "symptom": _symptoms(order),
+            "budget": {"trials": order.trials, "trial_seconds": order.seconds},
+            **({"initrd": str(order.initrd.resolve())} if order.initrd is not None else {}),
+        }
+    )
+
+
+def _check(order: RunOrder) -> None:
+    for option, path in (
+        ("--kernel", order.kernel), ("--initrd", order.initrd), ("--workload", order.workload)
+    ):  # fmt: skip
+        if path is not None and not path.is_file():
+            raise UsageError(f"{option} {path}: there is no such file")
+    if order.modules_folder is not None and order.kernel is None:
+        raise UsageError("--modules-dir has the modules of a --kernel: give that, too")
+    if order.modules and order.kernel is not None and order.modules_folder is None:
+        raise UsageError(
+            f"--modules {','.join(order.modules)}: --kernel is a file without modules: give its "
+            "lib/modules/RELEASE by --modules-dir, or build them in"
+        )
+    if order.initrd is not None:
+        unused = {
+            "--workload": order.workload, "--command": order.command, "--arg": order.arguments,
+            "--setup": order.setup, "--modules": order.modules, "--must-end": order.must_end,
+        }  # fmt: skip
+        if given := [option for option, value in unused.items() if value]:
+            raise UsageError(
+                f"{' and '.join(given)} cannot be used with --initrd, which is booted as it is: "
+                "put it there, or leave --initrd out"
+            )
+    if order.workload is not None and order.workload.suffix != ".c":
+        with order.workload.open("rb") as file:
+            if file.read(len(_ELF_MAGIC)) != _ELF_MAGIC:
+                raise UsageError(
+                    f"--workload {order.workload}: expected a C file (NAME.c) or a static ELF "
+                    "program; scripts go with --command"
+                )
+    if order.arguments and order.workload is None:
+        raise UsageError("--arg goes with --workload")
+    if order.command is not None and order.workload is not None and _speaks(order.workload):
+        raise UsageError("--command runs no workload with harness_workload.h: give --arg to it")
+    if order.guest.model.userland is None and (order.command or _plain(order)):
+        raise UsageError(
+            f"the guest {order.guest.name} has no shell: give a --workload that includes "
+            "harness_workload.h"
+        )
+
+
+def _kernel(order: RunOrder) -> dict[str, Any]:
+    append = {"append": list(order.append)}
+    if order.kernel is not None:
+        own = {"file": str(order.kernel.resolve())}
+        if order.modules_folder is not None:
+            own["modules"] = str(order.modules_folder.resolve())
+        return own | append
+    if order.guest.model.kernel is None:
+        raise UsageError(f"the guest {order.guest.name} has no kernel of its own: give --kernel")
+    return order.guest.model.kernel.model_dump() | append
+
+
+def _speaks(workload: Path) -> bool:
+    """Whether it is written for the harness: says when it has started, what it found, its end."""
+    return workload.suffix == ".c" and _PROTOCOL.search(workload.read_bytes()) is not None
+
+
+def _plain(order: RunOrder) -> bool:
+    return order.workload is None or not _speaks(order.workload)
+
+
+def _workload(order: RunOrder) -> dict[str, Any]:
+    program = str(order.workload.resolve()) if order.workload is not None else ""
+    if not _plain(order):
+        words = [word.partition("=") for word in order.arguments]
+        if bad := next((key for key, sign, _ in words if not sign), None):
+            raise UsageError(f"--arg {bad}: a workload with harness_workload.h takes KEY=VALUE")
+        arguments = {key: value for key, _, value in words}
+        return {"program": program, "flags": list(order.flags), "args": arguments}
+    command = order.command
+    if command is None and order.workload is not None:
+        command = " ".join(["exec {workload}", *map(shlex.quote, order.arguments)])
+    plain = {"command": command or _IDLE, "must_end": order.must_end}
+    return {"program": program, "flags": list(order.flags), "own_way": plain}
+
+
+def _symptoms(order: RunOrder) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for pattern in order.crashes:
+        found.append({"name": f"crash {pattern}", "console": {"title": pattern}})
+    for pattern in order.symptoms:
+        found.append({"name": f"output {pattern}", "output": pattern})
+    if not found:
+        found = [{"name": ending, "ending": [ending]} for ending in ("crashed", "hung", "failed")]
+    elif order.must_end:
+        found.append({"name": "hung", "ending": ["hung"]})
+    return found
+
+
+class _Places:
+    """Places by their text, each under a name of its own."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, str] = {}
+
+    def name_of(self, text: str) -> str:
+        return self._names.setdefault(text, f"place-{len(self._names) + 1}")
+
+    def tables(self) -> list[dict[str, Any]]:
+        return [{"name": name, "at": text} for text, name in self._names.items()]
+
+
+def _failpoint(number: int, text: str, places: _Places) -> dict[str, Any]:
+    place, sign, setting = text.partition("=")
+    if not sign or not place or not setting:
+        raise UsageError(
+            f"--failpoint {text}: expected PLACE=SETTING, such as "
+            "'do_swap_page:after(swap_readpage)=20%delay(5000)'"
+        )
+    return {"name": f"failpoint-{number}", "place": places.name_of(place), "do": setting}
+
+
+def _order(number: int, text: str, places: _Places) -> dict[str, Any]:
+    try:
+        words = [word.partition("=") for word in shlex.split(text)]
+    except ValueError as error:
+        raise UsageError(f"--order {text}: {error}") from error
+    values = {key: value for key, _, value in words}
+    until_keys = {"until_vcpu": "vcpu", "count": "count", "since": "since", "counting": "counting"}
+    known = {"hold", "until", "vcpu", "timeout_ms", "per_attempt", *until_keys}
+    if not {"hold", "until"} <= values.keys() <= known or not all(values.values()):
+        raise UsageError(f"--order {text}: expected {_ORDER_KEYS}")
+    until = {new: values[key] for key, new in until_keys.items() if key in values}
+    return {
+        "name": f"order-{number}",
+        "hold": places.name_of(values["hold"]),
+        "until": {"place": places.name_of(values["until"]), **until},
+        "timeout_ms": values.get("timeout_ms", "150"),
+        **{key: values[key] for key in ("vcpu", "per_attempt") if key in values},
+    }
+
+
+def _explained(error: ValidationError) -> str:
+    """The first thing that is wrong, in words without the model's."""
+    first = error.errors(include_url=False)[0]
+    found = first["input"]
+    shown = "" if isinstance(found, dict | list) else f", found {found!r}"
+    where = ".".join(str(part) for part in first["loc"] if "[" not in str(part))
+    return f"{where or 'the options'}: {first['msg']}{shown}"
