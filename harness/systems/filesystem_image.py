@@ -29,7 +29,7 @@ def filesystem_image(model: FilesystemImageModel, cache: Path, say: Say) -> byte
     where the command is refused by its program, InfrastructureError where a package cannot be had.
     """
     packages = [
-        fetch_package(name, model.suite, _host_architecture(), cache, say)
+        fetch_package(name, model.suite, host_architecture(), cache, say)
         for name in model.packages
     ]
     ingredients = [model.model_dump(), [package.sha256 for package in packages]]
@@ -115,7 +115,7 @@ def _unpacked(package: Package, cache: Path) -> Path:
     return make_folder_once(folder, lambda into: unpack(package, into))
 
 
-def _host_architecture() -> str:
+def host_architecture() -> str:
     """Debian's name of what this host runs: its tools make the image."""
     try:
         done = subprocess.run(
