@@ -26,7 +26,7 @@ setup-all:
 	@scripts/setup --all
 
 # what guests of other architectures need, only where one is asked for
-repro: $(if $(filter-out x86_64,$(ARCH)),setup-all,setup)
+repro: $(if $(filter-out x86_64,$(ARCH))$(filter freebsd-%,$(TARGET)),setup-all,setup)
 	$(PY)/harness repro $(TARGET) $(if $(ARCH),--arch $(ARCH)) $(if $(TRIALS),--trials $(TRIALS)) \
 	    $(if $(SOURCE),--source '$(SOURCE)') $(if $(SOURCE_BUGGY),--source-buggy '$(SOURCE_BUGGY)') \
 	    $(if $(SOURCE_FIXED),--source-fixed '$(SOURCE_FIXED)') $(ARGS)
