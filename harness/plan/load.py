@@ -48,7 +48,11 @@ def load_guest(project: Path, name: str) -> Guest:
     """The guest config of that name. Raises UsageError, ConfigurationError."""
     file = project / "guest-configs" / f"{name}.toml"
     _must_exist("guest", name, file, guest_names(project))
-    return Guest(name, file, _load(file, GuestModel))
+    model = _load(file, GuestModel)
+    if model.like is not None and model.like not in guest_names(project):
+        hint = _hint(model.like, guest_names(project))
+        raise ConfigurationError(f"{file}: like: there is no guest {model.like!r}; {hint}")
+    return Guest(name, file, model)
 
 
 def full_image_like(project: Path, name: str) -> str:

@@ -4,7 +4,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from harness.qemu.command import Boot, Lines, Machine, Memory, QemuCommand
+from harness.qemu.command import Boot, Disk, Lines, Machine, Memory, QemuCommand
 
 MACHINE = Machine(
     binary="qemu-system-x86_64",
@@ -91,3 +91,13 @@ def test_memory_nodes_have_a_backend_each_and_the_first_all_vcpus() -> None:
 def test_the_plugin_s_arguments_are_passed_on() -> None:
     argv = QemuCommand(MACHINE, BOOT, plugin=("-plugin", "x.so,block=y")).argv(LINES)
     assert after(argv, "-plugin") == ["x.so,block=y"]
+
+
+def test_a_disk_is_never_written() -> None:
+    boot = replace(BOOT, disk=Disk(Path("/i,1/root.ext4"), "raw"))
+    (drive,) = after(QemuCommand(MACHINE, boot).argv(LINES), "-drive")
+    assert drive == "id=root,if=none,file=/i,,1/root.ext4,format=raw,snapshot=on"
+    kept = QemuCommand(MACHINE, boot, overlay=Path("/proc/1/fd/5"))
+    (drive,) = after(kept.argv(LINES), "-drive")
+    assert drive == "id=root,if=none,file=/proc/1/fd/5,format=qcow2,snapshot=off"
+    assert not after(QemuCommand(MACHINE, BOOT).argv(LINES), "-drive")
