@@ -158,8 +158,9 @@ def test_a_missing_workload_is_named(
 
 def test_the_list_as_json(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
     status, out, _ = run(capfd, "list", "--json")
-    (row,) = json.loads(out)
+    row, alike = json.loads(out)
     assert status == 0
+    assert (alike["target"], alike["guest"]) == ("chaos", "linux-x86_64-full")
     assert (row["target"], row["guest"]) == ("chaos", "linux-x86_64")
     assert row["kernels"]["stock"].startswith("linux-image-5.10")
     status, out, _ = run(capfd, "list")
