@@ -176,5 +176,5 @@ def _inputs_hash(request: Request) -> str:
         ).encode()
     )
     for file in (workloads / request.target.model.workload.program, *sorted(workloads.glob("*.h"))):
-        digest.update(file.read_bytes() if file.exists() else b"")
+        digest.update(file.read_bytes() if file.is_file() else b"")
     return digest.hexdigest()

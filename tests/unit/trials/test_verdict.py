@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from harness.crashes import Report
 from harness.crashes.report import Kind
-from harness.trials.verdict import Observations, SymptomSeen, Verdict, judge
+from harness.trials.verdict import Observations, SymptomSeen, Verdict, ending_of, judge
 
 SYMPTOM = SymptomSeen("lost update", 1.0, 1.0, 1.0, "page 3")
 REPORT = Report(
@@ -141,3 +141,45 @@ def test_reproduced_needs_a_symptom_and_survival_a_life_to_its_end(seen: Observa
         assert not (seen.symptoms or seen.other_reports or seen.lost or seen.workload_error)
         assert seen.out_of_time or (seen.workload_done and seen.workload_status in (0, None))
     assert judge(seen).reason
+
+
+PLAIN = [
+    (0, V.SURVIVED, None),
+    (1, V.VOID, "failed"),
+    (124, V.VOID, "failed"),
+    (125, V.VOID, None),
+    (127, V.VOID, None),
+    (139, V.CRASHED, "crashed"),
+    (255, V.VOID, "failed"),
+]
+
+
+@pytest.mark.parametrize(("status", "verdict", "ending"), PLAIN)
+def test_a_plain_workload_is_judged_by_its_status(
+    status: int, verdict: Verdict, ending: str | None
+) -> None:
+    seen = Observations(started=True, plain=True, workload_status=status)
+    judgement = judge(seen)
+    assert judgement.verdict == verdict
+    assert ending_of(seen, judgement) == ending
+
+
+def test_a_plain_workload_needs_no_end() -> None:
+    judgement = judge(Observations(started=True, plain=True, out_of_time=True))
+    assert judgement.verdict == V.SURVIVED
+
+
+def test_a_workload_that_must_end_hangs_when_it_does_not() -> None:
+    seen = Observations(started=True, plain=True, overdue_seconds=7.2, hang="deadlock: two wait")
+    judgement = judge(seen)
+    assert judgement.verdict == V.HUNG
+    assert "not ended after 7 s: deadlock: two wait" in judgement.reason
+    assert ending_of(seen, judgement) == "hung"
+
+
+def test_a_boot_that_switches_itself_off_survived() -> None:
+    seen = Observations(started=True, plain=True, powered_off=True)
+    assert judge(seen).verdict == V.SURVIVED
+    assert judge(
+        Observations(started=True, plain=True, lost="QEMU ended with status 1")
+    ).verdict == (V.VOID)

@@ -2,18 +2,24 @@
 """What a trial keeps of a workload's lines."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import cast
 
+from fakes import arm
+
+from harness.plan.models import PlainModel, SymptomModel
 from harness.qemu.guest import RunningGuest
 from harness.trials.arm import PreparedArm
 from harness.trials.watch import Watch
 
 
 def watch() -> Watch:
-    arm = SimpleNamespace(system="linux", symptoms=(), has_holds=False)
+    nobody = SimpleNamespace(
+        system="linux", symptoms=(), has_holds=False, plain=None, boot_only=False
+    )
     guest = SimpleNamespace(process=SimpleNamespace(cpu_seconds=lambda: 0.0))
-    return Watch(cast(PreparedArm, arm), cast(RunningGuest, guest))
+    return Watch(cast(PreparedArm, nobody), cast(RunningGuest, guest))
 
 
 def line(event: str, **fields: object) -> bytes:
@@ -34,3 +40,50 @@ def test_the_workloads_own_totals_are_kept_where_it_ends() -> None:
     seen.on_output(line("heartbeat", operations=1))
     seen.on_output(line("done", operations=9))
     assert seen.last_fields == {"operations": 9}
+
+
+def plain(*symptoms: SymptomModel, boot_only: bool = False) -> Watch:
+    prepared = replace(
+        arm("run", symptoms=symptoms),
+        plain=None if boot_only else PlainModel(command="exec {workload}"),
+        boot_only=boot_only,
+    )
+    guest = SimpleNamespace(process=SimpleNamespace(cpu_seconds=lambda: 0.0))
+    return Watch(prepared, cast(RunningGuest, guest))
+
+
+LOST = SymptomModel(name="lost", output="lost update: .* found [0-9]")
+
+
+def test_a_line_of_a_plain_workload_is_a_symptom_and_ends_the_trial() -> None:
+    seen = plain(LOST)
+    for part in (b"nothing\nlost upd", b"ate: expected 4, found 3\r\nmore"):
+        assert not seen.ended.is_set()
+        seen.on_output(part)
+    assert seen.ended.is_set()
+    assert [(s.name, s.detail) for s in seen.seen.symptoms] == [
+        ("lost", "lost update: expected 4, found 3")
+    ]
+    assert seen.plain is not None
+    assert seen.plain.kept == b"nothing\nlost update: expected 4, found 3\r\nmore"
+
+
+def test_json_of_a_plain_workload_means_nothing() -> None:
+    seen = plain(LOST)
+    seen.on_output(line("symptom", name="lost") + line("done"))
+    assert not seen.seen.symptoms and not seen.seen.workload_done
+
+
+def test_a_boot_s_console_is_searched_by_lines() -> None:
+    seen = plain(LOST, boot_only=True)
+    seen.on_console(b"[    1.0] lost update: x found 1\n")
+    assert seen.seen.symptoms[0].name == "lost"
+
+
+def test_a_workload_that_must_end_is_overdue() -> None:
+    seen = plain()
+    seen.arm = replace(
+        seen.arm, trial_seconds=0.0, plain=PlainModel(command="sleep 9", must_end=True)
+    )
+    seen.check_time()
+    assert seen.hung and seen.seen.overdue_seconds is not None and not seen.seen.out_of_time
