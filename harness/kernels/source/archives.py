@@ -60,7 +60,7 @@ def unpack_package(package: Package, into: Path, kind: TreeKind) -> None:
 
 
 def unpack_tarball(tarball: Path, into: Path, kind: TreeKind, where: str) -> None:
-    """The tree in a tarball, with or without a folder around it.
+    """The tree in a tarball, with or without folders around it (FreeBSD's has usr/src).
 
     Raises ConfigurationError, beginning with `where`, for one that is damaged or no kernel's.
     """
@@ -68,8 +68,7 @@ def unpack_tarball(tarball: Path, into: Path, kind: TreeKind, where: str) -> Non
         run(["tar", "-xf", str(tarball), "--no-same-owner", "-C", str(into)])
     except CommandError as error:
         raise ConfigurationError(f"{where}: {tarball} cannot be unpacked: {error.said}") from error
-    found = list(into.iterdir())
-    if len(found) == 1 and found[0].is_dir():
+    while len(found := list(into.iterdir())) == 1 and found[0].is_dir():
         (around,) = found
         # no file of the tree may have the folder's name while it moves up
         around = around.rename(into / ".around")

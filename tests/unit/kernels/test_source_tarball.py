@@ -205,7 +205,11 @@ def _tarball(fake: FakeLinux, *arguments: str, name: str = "linux-5.10.tar.xz") 
     return file
 
 
-@pytest.mark.parametrize("arguments", [["tree"], ["-C", "tree", "."]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["tree"], ["-C", "tree", "."], ["--transform", "s,^tree,usr/src,", "tree"]],
+    ids=["in a folder", "bare", "in two folders"],
+)
 def test_a_tarball_beside_the_target(fake_linux: FakeLinux, arguments: list[str]) -> None:
     file = _tarball(fake_linux, *arguments)
     kernel = fake_linux.build(tarball=file.name)
