@@ -72,7 +72,10 @@ async def measure(ready: ReadyKernel, initrd: Path, pairs: int, folder: Path) ->
     bare, booted, set_up, restored = [], [], [], []
     with snapshot_storage(ready.plan.machine.memory_nodes) as snapshot:
         async with started_guest(
-            ready.plan, GuestFiles.within(folder), memory=memory_of(snapshot)
+            ready.plan,
+            GuestFiles.within(folder),
+            memory=memory_of(snapshot),
+            overlay=snapshot.disk_path,
         ) as guest:
             for command in ready.image.setup:
                 await guest.channel.check(command)

@@ -75,6 +75,8 @@ def unpack_root(packages: Iterable[Package], tree: Path) -> Root:
         status.append(_register(package, root, listed))
     (tree / "var/lib/dpkg/status").write_text("\n".join(status))
     (tree / "var/lib/dpkg/available").touch()
+    # names in info/ have an architecture where several may be installed (dpkg's fsys layout 1)
+    (tree / "var/lib/dpkg/info/format").write_text("1\n")
     _configure(root)
     return root
 
