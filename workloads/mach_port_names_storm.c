@@ -6,7 +6,8 @@
  * Arguments: threads; ports, how many more the task has, which is how many pages a call takes;
  * mix, in per cent the calls that are not mach_port_names but mach_port_get_set_status,
  * host_processor_sets or task_threads in turn by chance; pause, the most yields between two calls;
- * seconds until the end, 0 for none; seed.
+ * seconds until the end, 0 for none; seed; rounds, 1 to let all threads wait for each other before
+ * every call, the first one on the first processor and the others on the others.
  *
  * A heartbeat's "progress" counts each thread's calls: a thread whose count stands still hangs.
  */
@@ -26,6 +27,7 @@ static struct worker workers[MAX_THREADS];
 static port_t set;
 static long mix, most_yields;
 static volatile int stopping;
+static unsigned long meeting, arrived, rounds_begun;
 
 /* A processor set's or thread's names are references that the kernel counts: all are given back. */
 static kern_return_t call_something_else(struct worker *me, uint32_t choice)
@@ -53,6 +55,22 @@ static kern_return_t call_something_else(struct worker *me, uint32_t choice)
 	return failed;
 }
 
+WORKLOAD_PLACE(round_begins)
+
+/* With rounds, nobody calls before everybody has come back from the call before. */
+static void meet(void)
+{
+	unsigned long before = __atomic_fetch_add(&arrived, 1, __ATOMIC_ACQ_REL);
+	unsigned long turn = before / meeting + 1;
+
+	if (before + 1 == turn * meeting) {
+		round_begins();
+		__atomic_store_n(&rounds_begun, turn, __ATOMIC_RELEASE);
+	}
+	while (__atomic_load_n(&rounds_begun, __ATOMIC_ACQUIRE) < turn && !stopping)
+		__asm__ volatile("pause");
+}
+
 WORKLOAD_PLACE(call_begins)
 WORKLOAD_PLACE(call_ended)
 
@@ -77,9 +95,14 @@ static void work(void *argument)
 {
 	struct worker *me = argument;
 
+	/* A page fault of the task's own needs all processors, and none may be held for the first. */
+	if (meeting)
+		me->failed = call_something_else(me, 1);
 	while (!stopping && !me->failed) {
 		uint32_t dice = (uint32_t)next_random(&me->random);
 
+		if (meeting)
+			meet();
 		if ((long)(dice % 100) < mix)
 			me->failed = call_something_else(me, (dice >> 16) % 3);
 		else
@@ -106,13 +129,15 @@ int workload_main(int argc, char **argv)
 	long threads = number(argc, argv, "threads", 4);
 	long ports = number(argc, argv, "ports", 0);
 	long seconds = number(argc, argv, "seconds", 0);
-	uint64_t seed = (uint64_t)number(argc, argv, "seed", 1);
+	uint64_t seed = seed_of(argc, argv);
 	port_t port;
 
 	mix = number(argc, argv, "mix", 0);
 	most_yields = number(argc, argv, "pause", 0);
 	if (threads < 1 || threads > MAX_THREADS)
 		fail_to_run("argument threads: expected 1 to %d, found %ld", MAX_THREADS, threads);
+	if (number(argc, argv, "rounds", 0))
+		meeting = (unsigned long)threads;
 	if (mix > 100)
 		fail_to_run("argument mix: expected at most 100 per cent, found %ld", mix);
 	start_workload();
@@ -128,7 +153,7 @@ int workload_main(int argc, char **argv)
 	}
 	for (long i = 0; i < threads; i++) {
 		workers[i].random = seed * MAX_THREADS + (uint64_t)i;
-		start_thread(work, &workers[i], (unsigned)i % 2);
+		start_thread(work, &workers[i], meeting ? i > 0 : (unsigned)i % 2);
 	}
 	for (unsigned long beats = 1;; beats++) {
 		sleep_ms(500);

@@ -8,6 +8,7 @@ from harness.console.guest_channel import GuestChannel
 from harness.errors import ConfigurationError, GuestError
 from harness.kernels.apt import PackageUnavailableError
 from harness.kernels.kernel import Kernel
+from harness.kernels.source.build import built_kernel
 from harness.kernels.unfix import patched_kernel
 from harness.places.image import KernelImage
 from harness.places.symbols import SymbolTable
@@ -15,6 +16,7 @@ from harness.plan.models import GuestModel, KernelRecipe
 from harness.progress import Say
 from harness.qemu.command import Boot
 from harness.systems.base import GuestImage, ImageOrder, WorkloadOrder
+from harness.systems.gnumach.builder import gnumach_builder
 from harness.systems.gnumach.memory import require_room
 from harness.systems.gnumach.packaged import packaged_gnumach
 from harness.systems.gnumach.program import compile_bootstrap, compile_shim
@@ -39,7 +41,10 @@ class GnuMach:
                 if recipe.binary_patch is None:
                     return kernel
                 return patched_kernel(kernel, folder / recipe.binary_patch, cache, say)
-        raise ConfigurationError("a kernel recipe without package and source")
+        if recipe.source is None:
+            raise ConfigurationError("a kernel recipe without package and source")
+        builder = gnumach_builder(recipe.source, guest.arch, folder, cache, say)
+        return built_kernel(recipe.source, builder, folder, cache, say)
 
     async def compile_workload(self, order: WorkloadOrder, cache: Path, say: Say) -> Path:
         """The bootstrap program with the workload in it. Raises HarnessError."""

@@ -95,6 +95,7 @@ void report(const char *event, const char *how, ...) __attribute__((format(print
 void fail_to_run(const char *how, ...) __attribute__((format(printf, 1, 2), noreturn));
 const char *argument(int argc, char **argv, const char *key, const char *otherwise);
 long number(int argc, char **argv, const char *key, long otherwise);
+uint64_t seed_of(int argc, char **argv);
 
 /* A function for failpoints to be set at: `workload:NAME` in a target. */
 #define WORKLOAD_PLACE(name)						\

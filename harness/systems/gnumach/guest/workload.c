@@ -113,6 +113,20 @@ const char *argument(int argc, char **argv, const char *key, const char *otherwi
 	return otherwise;
 }
 
+/* A seed is 64 bits wide, which a number is not everywhere; what does not fit wraps around. */
+uint64_t seed_of(int argc, char **argv)
+{
+	const char *text = argument(argc, argv, "seed", "1");
+	uint64_t value = 0;
+
+	for (const char *at = text; *at; at++) {
+		if (*at < '0' || *at > '9')
+			fail_to_run("argument seed: expected a number, found %s", text);
+		value = value * 10 + (uint64_t)(*at - '0');
+	}
+	return value;
+}
+
 long number(int argc, char **argv, const char *key, long otherwise)
 {
 	const char *text = argument(argc, argv, key, NULL), *at = text;
