@@ -33,7 +33,7 @@ def arm(request: pytest.FixtureRequest) -> PreparedArm:
     """A torn read forced on the distribution's kernel of another architecture."""
     guest = guest_or_skip(request.param)
     case = load_case(PROJECT / "bench" / "torn_read.toml")
-    wanted = Request(case, guest, PROJECT, cache_folder(), arms=("forced",))
+    wanted = Request(case, guest, PROJECT, cache_folder(), arms=("forced",), compile="host")
     (prepared,) = asyncio.run(prepare_arms(wanted, print))
     return replace(prepared, workload_args={"attempts": ATTEMPTS})
 
@@ -64,7 +64,7 @@ def test_boot_and_hold(arm: PreparedArm, request: pytest.FixtureRequest, tmp_pat
 def test_the_swap_in_race_is_forced_on_arm64(tmp_path: Path) -> None:
     guest = guest_or_skip("linux-arm64")
     target = load_target(PROJECT, "linux-swapin-aba")
-    wanted = Request(target, guest, PROJECT, cache_folder(), arms=("buggy",))
+    wanted = Request(target, guest, PROJECT, cache_folder(), arms=("buggy",), compile="host")
     records = {}
     for arm in asyncio.run(prepare_arms(wanted, print)):
         arm = replace(arm, workload_args=arm.workload_args | {"attempts": ATTEMPTS})

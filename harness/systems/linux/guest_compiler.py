@@ -109,7 +109,7 @@ async def _compile(
     await guest.set_up(
         [
             "mkdir /toolchain && mount -t ext4 -o ro /dev/vda /toolchain",
-            "mount -t tmpfs -o size=100% tmpfs /toolchain/tmp && mkdir /toolchain" + _SOURCES,
+            "mount -t tmpfs tmpfs /toolchain/tmp && mkdir /toolchain" + _SOURCES,
             "mount -t proc proc /toolchain/proc && mount -o bind /dev /toolchain/dev",
             f"tar -x -f /dev/vdb -C /toolchain{_SOURCES}",
         ]
@@ -134,10 +134,17 @@ async def _compile(
     if done.status != 0:
         raise _failed(order, compiler, done.status, done.output.decode(errors="replace").strip())
     answer = await guest.channel.check(
-        f"cd /toolchain/tmp && wc -c < {_PROGRAM} && sha256sum < {_PROGRAM} && "
-        f"{{ dd if={_PROGRAM} of=/dev/vdc bs=64k conv=fsync 2> said || {{ cat said; false; }}; }}"
+        f"cd /toolchain/tmp && wc -c < {_PROGRAM} && sha256sum < {_PROGRAM}"
     )
     size, digest, *_ = answer.decode(errors="replace").split()
+    if int(size) > _RESULT_BYTES:
+        raise ConfigurationError(
+            f"{order.source}: the program has {int(size) >> 20} MiB, and the disk that brings it "
+            f"out of the guest {_RESULT_BYTES >> 20}; {_HOST}"
+        )
+    await guest.channel.check(
+        f"dd if=/toolchain/tmp/{_PROGRAM} of=/dev/vdc bs=64k conv=fsync 2>&1"
+    )
     return int(size), digest
 
 
