@@ -284,6 +284,8 @@ class TargetMachineModel(Model):
 
     memory_nodes: int = Field(default=1, ge=1, le=8)
     """NUMA nodes that share the guest's memory; all vCPUs are on the first."""
+    vcpus: int | None = Field(default=None, ge=1, le=64)
+    """In place of the guest config's."""
 
 
 class TargetUserlandModel(Model):
@@ -386,6 +388,17 @@ class FailpointModel(RuleModel):
         return self
 
 
+class AdjustModel(Model):
+    """[[adjust]]: words of a variable of the kernel's that are changed in every booted guest."""
+
+    variable: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    words: int = Field(default=1, ge=1, le=1024)
+    """How many words of the guest's size, from its beginning; those that are zero stay."""
+    add: int
+    about: str = Field(min_length=1)
+    """Why: it is done to the fixed kernel, too."""
+
+
 class UntilModel(Model):
     """`until` of an order: what the held vCPU waits for."""
 
@@ -404,6 +417,8 @@ class OrderModel(RuleModel):
     until: UntilModel
     timeout_ms: float = Field(gt=0, le=60_000)
     per_attempt: PositiveInt | None = None
+    skip: int = Field(default=0, ge=0, le=2**32 - 1)
+    """Arrivals that go by in each attempt before anybody is held: with 1 the second one is."""
 
 
 class ArmModel(Model):
@@ -490,6 +505,7 @@ class TargetModel(Model):
     mark: list[Name] = []
     failpoint: list[FailpointModel] = []
     order: list[OrderModel] = []
+    adjust: list[AdjustModel] = []
     arm: list[ArmModel]
     symptom: list[SymptomModel] = Field(min_length=1)
     budget: BudgetModel = BudgetModel()

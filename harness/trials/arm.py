@@ -6,7 +6,7 @@ from pathlib import Path
 
 from harness.failpoints.inside import GuestFailpoint
 from harness.kernels.kernel import Kernel
-from harness.plan.models import PlainModel, SymptomModel
+from harness.plan.models import AdjustModel, PlainModel, SymptomModel
 from harness.qemu.guest import GuestPlan
 from harness.qemu.snapshot import Snapshot
 from harness.systems.base import GuestImage
@@ -38,6 +38,8 @@ class PreparedArm:
     """How the workload is run that does not speak the harness's protocol."""
     boot_only: bool = False
     """Whether a trial is a boot into an initramfs of the user's own: there is no channel."""
+    adjust: tuple[AdjustModel, ...] = ()
+    """What is changed in the memory of each guest that was booted."""
     dump_memory: bool = False
     """Whether a guest that crashed or hung leaves its memory in the trial's evidence."""
 

@@ -14,6 +14,7 @@ from harness.qemu.snapshot import Snapshot, memory_of, save_snapshot, snapshot_s
 from harness.stats.alone import decide_alone
 from harness.stats.schedule import block_order
 from harness.stats.sequential import Decision, StopRule, blocks_of, decide
+from harness.trials.adjust import adjust_guest
 from harness.trials.arm import PreparedArm
 from harness.trials.events import Watcher
 from harness.trials.ledger import Ledger, open_ledger
@@ -162,6 +163,7 @@ class Snapshots:
                     arm.plan, files, memory=memory_of(storage), overlay=storage.disk_path
                 ) as guest:
                     await guest.set_up(arm.image.setup)
+                    await adjust_guest(guest, arm)
                     await save_snapshot(guest.monitor, storage)
                 return files
             except GuestError as error:

@@ -185,6 +185,7 @@ def _order_rule(order: OrderModel) -> plugin.OrderRule:
         vcpus=_one(order.vcpu),
         until_vcpus=_one(order.until.vcpu),
         per_attempt=order.per_attempt,
+        skip=order.skip,
     )
 
 

@@ -129,7 +129,9 @@ def _machine(request: Request, needs_tcg: bool, say: Say) -> Machine:
     wanted = request.target.model.machine.get(request.guest.known_as, TargetMachineModel())
     require_qemu(model.qemu)
     accelerator = TCG if needs_tcg else choose_accelerator(model.accelerator, model.qemu, say)
-    return replace(machine_of(model, accelerator), memory_nodes=wanted.memory_nodes)
+    machine = machine_of(model, accelerator)
+    vcpus = wanted.vcpus if wanted.vcpus is not None else machine.vcpus
+    return replace(machine, memory_nodes=wanted.memory_nodes, vcpus=vcpus)
 
 
 def _ready_kernel(
@@ -220,6 +222,7 @@ async def _prepare_arm(
         workload_args=model.workload.args | extra | arm.args,
         failpoints=failpoints,
         symptoms=tuple(model.symptom),
+        adjust=tuple(model.adjust),
         heartbeat_seconds=model.workload.heartbeat_seconds,
         trial_seconds=model.budget.trial_seconds,
         arch=guest.model.arch,

@@ -13,6 +13,7 @@ from harness.qemu.dump import keep_after_shutdown
 from harness.qemu.guest import GuestFiles, started_guest
 from harness.qemu.process import qemu_version
 from harness.systems.registry import SYSTEMS
+from harness.trials.adjust import adjust_guest
 from harness.trials.arm import PreparedArm
 from harness.trials.external import ArmedFailpoints, FailpointRecord
 from harness.trials.hang import record_memory
@@ -103,6 +104,8 @@ async def _run_trial(
             setup = arm.image.setup if arm.snapshot is None else ()
             if not arm.boot_only:
                 await guest.set_up([*setup, SYSTEMS[arm.system].trial_start_command(seed)])
+            if arm.snapshot is None:
+                await adjust_guest(guest, arm)
             if arm.dump_memory:
                 await keep_after_shutdown(guest.monitor)
             ready = (time.monotonic() - started, guest.process.cpu_seconds())
