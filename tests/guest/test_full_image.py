@@ -305,8 +305,8 @@ def test_other_architectures(name: str, tmp_path: Path) -> None:
     guest = guest_or_skip(name)
     case = load_case(PROJECT / "bench" / "torn_read.toml")
     request = Request(case, guest, PROJECT, cache_folder(), arms=("forced",))
-    (arm,) = asyncio.run(prepare_arms(request, print))
-    arm = replace(arm, workload_args={"attempts": 5})
+    arms = {arm.name: arm for arm in asyncio.run(prepare_arms(request, print))}
+    arm = replace(arms["forced"], workload_args={"attempts": 5})
     folder = tmp_path / "trial"
     folder.mkdir()
     record = asyncio.run(run_trial(arm, 1, 0, 7, folder))
