@@ -32,6 +32,7 @@ from harness.run_command import run
 from harness.symbolize_command import symbolize
 from harness.trials.prepare import CompileWhere, Request, find_places
 from harness.trials.record import find_campaign
+from harness.trials.recorded import recorded_request
 from harness.trials.replay import replay_trial
 from harness.trials.shell import run_shell
 from harness.trials.start import Options, resume_campaign, start_campaign
@@ -192,17 +193,31 @@ class _CommandAfterDashes(click.Command):
 @cli.command(cls=_CommandAfterDashes)
 @click.argument("guest", default="linux-x86_64")
 @click.option("--target", default=DEFAULT_TARGET, help="Target whose kernels and files to use.")
-@click.option("--kernel", default="buggy", help="Which of the target's kernels to boot.")
+@click.option("--kernel", help="Which of the target's kernels to boot (default: buggy).")
+@click.option("--campaign", help="Boot what this campaign (of `harness run`, say) did.")
 @click.option("--ssh", is_flag=True, help="Boot the full image that is like GUEST, over SSH.")
 @click.pass_context
-def shell(context: click.Context, guest: str, target: str, kernel: str, ssh: bool) -> int:
+def shell(
+    context: click.Context,
+    guest: str,
+    target: str,
+    kernel: str | None,
+    campaign: str | None,
+    ssh: bool,
+) -> int:
     """Boot GUEST and give a prompt in it, or run COMMAND there and end with its status."""
     command = " ".join(context.meta["harness.command"])
     project = project_folder()
     guest = full_image_like(project, guest) if ssh else guest
-    request = Request(
-        load_target(project, target), load_guest(project, guest), project, cache_folder()
-    )
+    if campaign is not None:
+        plan = find_campaign(results_folder(), campaign, target).plan()
+        request = recorded_request(plan, project, cache_folder())
+    else:
+        request = Request(
+            load_target(project, target), load_guest(project, guest), project, cache_folder()
+        )
+    kernels = request.target.model.kernels
+    kernel = kernel or ("buggy" if "buggy" in kernels else next(iter(kernels)))
     return asyncio.run(run_shell(request, kernel, command, say_to(Console(stderr=True))))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from harness.console.guest_channel import GuestChannel
-from harness.errors import ConfigurationError
+from harness.errors import ConfigurationError, InfrastructureError
 from harness.files import make_folder_once
 from harness.kernels.acquire import acquire_kernel
 from harness.kernels.apt import fetch_package, unpack
@@ -73,7 +73,12 @@ class Linux:
                 "this guest has no compiler of its own ([userland.compiler] of its config): "
                 "compile on the host, with --compile host"
             )
-        disk = toolchain_disk(compiler, guest.arch, cache, say)
+        try:
+            disk = toolchain_disk(compiler, guest.arch, cache, say)
+        except InfrastructureError as error:
+            raise InfrastructureError(
+                f"the guest's compiler cannot be had: {error}; --compile host compiles on the host"
+            ) from error
         if (program := kept_program(order, disk, cache)).exists():
             return program
         recipe = KernelRecipe(package=guest.kernel.package, suite=guest.kernel.suite)

@@ -127,7 +127,7 @@ def _mke2fs() -> str:
     if found is None:
         raise InfrastructureError(
             "mke2fs is not installed, and the toolchain disk is made by it: apt-get install "
-            "e2fsprogs (or compile on the host: --compile host)"
+            "e2fsprogs"
         )
     return found
 

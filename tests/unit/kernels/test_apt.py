@@ -13,7 +13,13 @@ import pytest
 
 from harness.errors import ExitCode, InfrastructureError
 from harness.kernels import apt
-from harness.kernels.apt import PackageUnavailableError, dependencies, fetch_package, unpack
+from harness.kernels.apt import (
+    PackageUnavailableError,
+    dependencies,
+    download_with_dependencies,
+    fetch_package,
+    unpack,
+)
 from harness.progress import silent
 
 SCRIPT = """#!/bin/sh
@@ -27,6 +33,9 @@ case "$(basename "$0") $*" in
         echo "E: Failed to fetch http://mirror.invalid: Temporary failure resolving" >&2; exit 100
     fi ;;
 *policy*) cat {folder}/policy ;;
+*--simulate*)
+    cat {folder}/simulated
+    [ -s {folder}/simulated ] || {{ echo "E: Unable to locate package tool" >&2; exit 100; }} ;;
 *pkgnames*) cat {folder}/pkgnames ;;
 *madison*) if [ "$APT_CONFIG" ]; then cat {folder}/madison; else cat {folder}/host-madison; fi ;;
 *download*)
@@ -57,6 +66,7 @@ class FakeApt:
         self.says("mirrors-without-lists", "")
         self.says("bad-updates", "0")
         self.says("policy", POLICY)
+        self.says("simulated", "Inst tool (1:2 Debian:12/oldstable [amd64])\nConf tool (1:2)\n")
         self.says("madison", MADISON)
         self.says("host-madison", "")
         self.says("pkgnames", "")
@@ -252,3 +262,25 @@ def test_two_at_once_download_once(fake: FakeApt, tmp_path: Path) -> None:
     assert len(got) == 3
     assert len(set(got)) == 1
     assert fake.calls("download") == 1
+
+
+def test_packages_come_with_what_they_depend_on(fake: FakeApt, tmp_path: Path) -> None:
+    folder = tmp_path / "into"
+    folder.mkdir()
+    (package,) = download_with_dependencies(
+        ["tool"], "bookworm", "amd64", folder, tmp_path / "cache", silent
+    )
+    assert (package.name, package.version) == ("tool", "1:2")
+    assert package.file.parent == folder
+    assert fake.calls("--no-install-recommends tool") == 1
+    assert fake.calls("download tool=1:2") == 1
+
+
+def test_a_name_that_cannot_be_resolved_is_told(fake: FakeApt, tmp_path: Path) -> None:
+    fake.says("simulated", "")
+    with pytest.raises(
+        PackageUnavailableError, match="tool and more of bookworm.*Unable to locate"
+    ):
+        download_with_dependencies(
+            ["tool", "more"], "bookworm", "amd64", tmp_path, tmp_path / "cache", silent
+        )
