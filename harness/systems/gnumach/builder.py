@@ -198,7 +198,7 @@ def _refuse_unknown(log: str, files: Sequence[Path]) -> None:
 
 
 def _version(file: Path) -> str:
-    found = re.search(r'"GNU Mach (\S+)', file.read_text()) if file.is_file() else None
+    found = re.search(r'"GNU Mach ([^\s"]+)', file.read_text()) if file.is_file() else None
     return found[1] if found else "unknown"
 
 
