@@ -142,9 +142,7 @@ async def _compile(
             f"{order.source}: the program has {int(size) >> 20} MiB, and the disk that brings it "
             f"out of the guest {_RESULT_BYTES >> 20}; {_HOST}"
         )
-    await guest.channel.check(
-        f"dd if=/toolchain/tmp/{_PROGRAM} of=/dev/vdc bs=64k conv=fsync 2>&1"
-    )
+    await guest.channel.check(f"dd if=/toolchain/tmp/{_PROGRAM} of=/dev/vdc bs=64k conv=fsync 2>&1")
     return int(size), digest
 
 

@@ -278,9 +278,7 @@ def test_packages_come_with_what_they_depend_on(fake: FakeApt, tmp_path: Path) -
 
 def test_a_name_that_cannot_be_resolved_is_told(fake: FakeApt, tmp_path: Path) -> None:
     fake.says("simulated", "")
-    with pytest.raises(
-        PackageUnavailableError, match="tool and more of bookworm.*Unable to locate"
-    ):
+    with pytest.raises(PackageUnavailableError, match=r"tool and more of bookworm.*Unable to"):
         download_with_dependencies(
             ["tool", "more"], "bookworm", "amd64", tmp_path, tmp_path / "cache", silent
         )

@@ -71,7 +71,7 @@ def test_a_host_without_mke2fs_is_told(
 
 
 def test_an_image_that_cannot_be_written_is_told(root: Path, tmp_path: Path) -> None:
-    with pytest.raises(InfrastructureError, match="cannot make the toolchain disk of .* MiB"):
+    with pytest.raises(InfrastructureError, match=r"cannot make the toolchain disk of \d+ MiB"):
         make_image(root, tmp_path / "no-folder" / "disk.img", COMPILER)
 
 
