@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from elftools.common.exceptions import ELFError
+from elftools.elf.elffile import ELFFile
 from pydantic import ValidationError
 
 from harness.errors import UsageError
@@ -17,7 +19,6 @@ from harness.plan.models import RunModel
 TARGET = "run"
 ARM = "run"
 _PROTOCOL = re.compile(rb'^\s*#\s*include\s*[<"]harness_workload\.h[">]', re.MULTILINE)
-_ELF_MAGIC = b"\x7fELF"
 _IDLE = "exec sleep 1000000"
 _ORDER_KEYS = "hold=PLACE until=PLACE [vcpu=N] [until_vcpu=N] [count=N] [since=arrival|mark|start] "
 _ORDER_KEYS += "[counting=passes|arrivals] [timeout_ms=N] [per_attempt=N]"
@@ -115,12 +116,7 @@ def _check(order: RunOrder) -> None:
                 "put it there, or leave --initrd out"
             )
     if order.workload is not None and order.workload.suffix != ".c":
-        with order.workload.open("rb") as file:
-            if file.read(len(_ELF_MAGIC)) != _ELF_MAGIC:
-                raise UsageError(
-                    f"--workload {order.workload}: expected a C file (NAME.c) or a static ELF "
-                    "program; scripts go with --command"
-                )
+        _check_program(order.workload)
     if order.arguments and order.workload is None:
         raise UsageError("--arg goes with --workload")
     if order.command is not None and order.workload is not None and _speaks(order.workload):
@@ -129,6 +125,23 @@ def _check(order: RunOrder) -> None:
         raise UsageError(
             f"the guest {order.guest.name} has no shell: give a --workload that includes "
             "harness_workload.h"
+        )
+
+
+def _check_program(program: Path) -> None:
+    try:
+        with program.open("rb") as file:
+            elf = ELFFile(file)
+            dynamic = any(segment["p_type"] == "PT_INTERP" for segment in elf.iter_segments())
+    except ELFError as error:
+        raise UsageError(
+            f"--workload {program}: expected a C file (NAME.c) or a static ELF program; scripts go "
+            "with --command"
+        ) from error
+    if dynamic:
+        raise UsageError(
+            f"--workload {program} is linked dynamically, and the guest has no libraries: link it "
+            "with -static"
         )
 
 

@@ -132,7 +132,7 @@ async def _compile(
             f"{_COMPILE_SECONDS:g} s; {_HOST}"
         ) from error
     if done.status != 0:
-        raise _failed(order, compiler, done.status, done.output.decode(errors="replace").strip())
+        raise failure(order, compiler, done.status, done.output.decode(errors="replace").strip())
     answer = await guest.channel.check(
         f"cd /toolchain/tmp && wc -c < {_PROGRAM} && sha256sum < {_PROGRAM}"
     )
@@ -146,9 +146,10 @@ async def _compile(
     return int(size), digest
 
 
-def _failed(
+def failure(
     order: WorkloadOrder, compiler: CompilerModel, status: int, said: str
 ) -> ConfigurationError | InfrastructureError | GuestError:
+    """What to raise where the compiler ended with `status` (not 0); `said` is its output."""
     said = said.replace(f"{_SOURCES}/", f"{order.source.parent}/")
     if _NO_ROOM.search(said):
         return InfrastructureError(

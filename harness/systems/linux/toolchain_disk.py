@@ -13,6 +13,7 @@ from harness.errors import ConfigurationError, InfrastructureError
 from harness.files import make_folder_once
 from harness.kernels.apt import Package, download_with_dependencies, unpack
 from harness.kernels.packaged import DEBIAN_ARCHITECTURES
+from harness.kernels.source.interrupt import interruptible
 from harness.plan.models import CompilerModel
 from harness.progress import Say
 
@@ -70,7 +71,8 @@ def toolchain_disk(compiler: CompilerModel, arch: str, cache: Path, say: Say) ->
         shutil.rmtree(downloads)
         shutil.rmtree(root)
 
-    make_folder_once(folder, fill)
+    with interruptible():
+        make_folder_once(folder, fill)
     listing = (folder / "packages.json").read_bytes()
     return ToolchainDisk(folder / "disk.img", hashlib.sha256(listing).hexdigest())
 

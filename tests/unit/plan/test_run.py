@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """`harness run`'s options as a target of one arm, and what is wrong with them."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -108,3 +109,8 @@ def test_a_script_is_no_workload(tmp_path: Path) -> None:
     (tmp_path / "x.sh").write_text("#!/bin/sh")
     with pytest.raises(UsageError, match="expected a C file"):
         model_of(workload=tmp_path / "x.sh")
+
+
+def test_a_program_needs_its_libraries_within() -> None:
+    with pytest.raises(UsageError, match="link it with -static"):
+        model_of(workload=Path(sys.executable).resolve())
