@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from harness.crashes.signature import MatchResult
 from harness.errors import ConfigurationError
+from harness.hangs.classify import SPIN_PLACES, is_spinning
 from harness.hangs.evidence import GuestThread, Hang, HangKind, StackFrame
 
 _SHOWN = 8
@@ -70,9 +71,9 @@ class HangSignature:
     """A symptom as a hung guest shows it; what is left out matches anything.
 
     `kind` is a hang's kind (harness.hangs.evidence.HangKind), `waits` are threads that must all be
-    there, each another one, `spins` functions of which one must be where a busy vCPU spends its
-    time, or in its stack. Raises ConfigurationError for an unknown kind and a signature that asks
-    for nothing.
+    there, each another one, `spins` functions of which one must be where a vCPU spins, or in the
+    stack there. Raises ConfigurationError for an unknown kind and a signature that asks for
+    nothing.
     """
 
     kind: str | None = None
@@ -143,15 +144,15 @@ def _distinct(candidates: Sequence[Sequence[int]]) -> list[int] | None:
 
 
 def _spinning(hang: Hang) -> set[str]:
-    """Functions in which busy vCPUs were seen, by samples and by their stacks."""
+    """Functions that vCPUs spin in: where they were seen again and again, and who called that."""
     found: set[str] = set()
     for vcpu in hang.vcpus:
-        if vcpu.samples and vcpu.halted_share < 1:
-            found |= {sample.function for sample in vcpu.samples if sample.function}
+        if is_spinning(vcpu):
+            found |= {place for place, _ in vcpu.top_places(SPIN_PLACES)}
             found |= _functions(vcpu.stack)
-    for thread in hang.threads:
-        if thread.vcpu is not None:
-            found |= _functions(thread.stack)
+            for thread in hang.threads:
+                if thread.vcpu == vcpu.index:
+                    found |= _functions(thread.stack)
     return found
 
 

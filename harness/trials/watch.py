@@ -13,6 +13,7 @@ from harness.errors import GuestError
 from harness.hangs import Hang, HangKind
 from harness.qemu.dump import shut_down
 from harness.qemu.guest import RunningGuest
+from harness.qemu.starvation import Starvation
 from harness.trials.arm import PreparedArm
 from harness.trials.external import ArmedFailpoints
 from harness.trials.hang import record_hang
@@ -25,6 +26,8 @@ _TICK_SECONDS = 0.1
 _LONGEST_TICK_SECONDS = 1.0
 _DRAIN_SECONDS = 5.0
 _LIFE_SECONDS = 2.0
+_STARVED_TIMES = 10
+"""A guest that shows no life is waited for so many times as long where its host is too busy."""
 _MAX_HEARD = 100_000
 """Lines of the workload that workload.jsonl keeps."""
 _MAX_KEPT = 200
@@ -54,6 +57,7 @@ class Watch:
         self._cpu_start = guest.process.cpu_seconds()
         self._wall_start = time.monotonic()
         self._silent = 0.0
+        self._starvation = Starvation(guest.process.pid)
         self._last_check = self._wall_start
         self._console_heard = self._wall_start
         self._output = WorkloadOutput()
@@ -261,22 +265,33 @@ class Watch:
     def check_time(self) -> None:
         """Ends what has been silent or running for too long; called at every tick."""
         now = time.monotonic()
-        # a harness that was stopped or starved itself has not listened: that is no silence
-        self._silent += min(now - self._last_check, _LONGEST_TICK_SECONDS)
-        self._last_check = now
-        if self._silent > self.arm.heartbeat_seconds and not self.arm.boot_only:
+        tick, self._last_check = now - self._last_check, now
+        # a harness that was stopped or starved itself has not listened: that is no silence; nor
+        # is it one of the guest's if QEMU could not run
+        starved = self._starvation.waited()
+        self._silent += max(0.0, min(tick, _LONGEST_TICK_SECONDS) - starved)
+        is_silent = self._silent > self.arm.heartbeat_seconds and not self.arm.boot_only
+        if is_silent and not self._starvation.is_waiting():
             self.seen.silent_seconds = self._silent
             self.ended.set()
         if self._stream.pending and now - self._console_heard > QUIET_SECONDS:
             for report in self._stream.flush():
                 self._on_report(report)
         over = self.wall_seconds - self.arm.trial_seconds
-        if over > (_DRAIN_SECONDS if self._stream.pending else 0):
+        if over > self._more_time():
             if self.arm.plain is not None and self.arm.plain.must_end:
                 self.seen.overdue_seconds = self.wall_seconds
             else:
                 self.seen.out_of_time = True
             self.ended.set()
+
+    def _more_time(self) -> float:
+        """For how many seconds beyond its time a trial goes on."""
+        is_silent = self.wall_seconds - self._alive_at[0] > self.arm.heartbeat_seconds
+        if is_silent and self.seen.started and self.arm.plain is None:
+            # on a busy host: whether it is slow or hangs must be seen before it counts as alive
+            return _STARVED_TIMES * self.arm.heartbeat_seconds
+        return _DRAIN_SECONDS if self._stream.pending else 0.0
 
     @property
     def hung(self) -> bool:

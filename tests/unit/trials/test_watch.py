@@ -18,7 +18,7 @@ def watch() -> Watch:
     nobody = SimpleNamespace(
         system="linux", symptoms=(), has_holds=False, plain=None, boot_only=False
     )
-    guest = SimpleNamespace(process=SimpleNamespace(cpu_seconds=lambda: 0.0))
+    guest = SimpleNamespace(process=SimpleNamespace(pid=0, cpu_seconds=lambda: 0.0))
     return Watch(cast(PreparedArm, nobody), cast(RunningGuest, guest))
 
 
@@ -48,7 +48,7 @@ def plain(*symptoms: SymptomModel, boot_only: bool = False) -> Watch:
         plain=None if boot_only else PlainModel(command="exec {workload}"),
         boot_only=boot_only,
     )
-    guest = SimpleNamespace(process=SimpleNamespace(cpu_seconds=lambda: 0.0))
+    guest = SimpleNamespace(process=SimpleNamespace(pid=0, cpu_seconds=lambda: 0.0))
     return Watch(prepared, cast(RunningGuest, guest))
 
 
