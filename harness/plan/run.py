@@ -93,6 +93,11 @@ def target_of(order: RunOrder) -> Target:
 
 
 def _check(order: RunOrder) -> None:
+    if order.guest.model.userland is None:
+        raise UsageError(
+            f"--guest {order.guest.name}: harness run needs a guest with a shell and a kernel that "
+            "is a file; for this one write a target (docs/targets.md)"
+        )
     for option, path in (
         ("--kernel", order.kernel), ("--initrd", order.initrd), ("--workload", order.workload)
     ):  # fmt: skip
@@ -121,11 +126,6 @@ def _check(order: RunOrder) -> None:
         raise UsageError("--arg goes with --workload")
     if order.command is not None and order.workload is not None and _speaks(order.workload):
         raise UsageError("--command runs no workload with harness_workload.h: give --arg to it")
-    if order.guest.model.userland is None and (order.command or _plain(order)):
-        raise UsageError(
-            f"the guest {order.guest.name} has no shell: give a --workload that includes "
-            "harness_workload.h"
-        )
 
 
 def _check_program(program: Path) -> None:
