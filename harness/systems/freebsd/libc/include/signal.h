@@ -53,6 +53,7 @@ typedef struct {
 	long spare[8];
 } siginfo_t;
 
+typedef int sig_atomic_t;
 typedef void (*sighandler_t)(int);
 
 struct sigaction {

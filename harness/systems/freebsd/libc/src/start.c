@@ -23,6 +23,19 @@ __asm__(
 #endif
 );
 
+/*
+ * The release that the program is made for, __FreeBSD_version of 13.2: without it, the kernel treats
+ * it as one of the nineties (p_osrel in sys/kern/imgact_elf.c; lib/csu/common/crtbrand.S).
+ */
+__asm__(
+	".section .note.tag, \"a\", %note\n"
+	"	.p2align 2\n"
+	"	.long 8, 4, 1\n"	/* lengths of name and content; NT_FREEBSD_ABI_TAG */
+	"	.asciz \"FreeBSD\"\n"
+	"	.long 1302001\n"
+	".text\n"
+);
+
 int main(int argc, char **argv, char **env);
 
 char **environ;
