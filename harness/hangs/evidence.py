@@ -2,9 +2,10 @@
 """What is kept of a hung guest: its kind, and each vCPU's samples, registers and stack."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from typing import Any
 
 
 class HangKind(StrEnum):
@@ -162,3 +163,37 @@ class Hang:
             if vcpu["registers"] is not None:
                 vcpu["registers"] = {name: hex(value) for name, value in vcpu["registers"].items()}
         return data
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Hang":
+        """What `as_json` wrote. Raises KeyError, TypeError, ValueError where it did not."""
+        fields = dict(data)
+        fields["kind"] = HangKind(fields["kind"])
+        fields["vcpus"] = tuple(_vcpu(vcpu) for vcpu in fields["vcpus"])
+        fields["threads"] = tuple(_thread(thread) for thread in fields["threads"])
+        fields["notes"] = tuple(fields["notes"])
+        return cls(**fields)
+
+
+def _vcpu(data: Mapping[str, Any]) -> Vcpu:
+    registers = data["registers"]
+    return Vcpu(
+        index=data["index"],
+        busy=data["busy"],
+        samples=tuple(Sample(**(s | {"pc": int(s["pc"], 16)})) for s in data["samples"]),
+        registers=registers and {name: int(value, 16) for name, value in registers.items()},
+        stack=_stack(data["stack"]),
+    )
+
+
+def _thread(data: Mapping[str, Any]) -> GuestThread:
+    awaits = data["awaits"]
+    fields = dict(data) | {"stack": _stack(data["stack"])}
+    if awaits is not None:
+        fields["awaits"] = Awaited(**(awaits | {"address": int(awaits["address"], 16)}))
+    return GuestThread(**fields)
+
+
+def _stack(data: Sequence[Mapping[str, Any]]) -> tuple[StackFrame, ...]:
+    return tuple(StackFrame(**(dict(frame) | {"address": int(frame["address"], 16)}))
+                 for frame in data)  # fmt: skip

@@ -287,9 +287,9 @@ class Watch:
 
     def _more_time(self) -> float:
         """For how many seconds beyond its time a trial goes on."""
-        is_silent = self.wall_seconds - self._alive_at[0] > self.arm.heartbeat_seconds
+        is_silent = self.wall_seconds - self._alive_at[0] > self.arm.heartbeat_seconds / 4
         if is_silent and self.seen.started and self.arm.plain is None:
-            # on a busy host: whether it is slow or hangs must be seen before it counts as alive
+            # whether it is slow or hangs must be seen before it counts as alive
             return _STARVED_TIMES * self.arm.heartbeat_seconds
         return _DRAIN_SECONDS if self._stream.pending else 0.0
 
