@@ -167,7 +167,7 @@ def test_a_boot_that_fails_is_void_with_the_console_s_end(
 ) -> None:
     arm = prepared(project, "buggy")
     boot = replace(arm.plan.boot, append=(*arm.plan.boot.append, append))
-    arm = replace(arm, plan=replace(arm.plan, boot=boot, boot_seconds=20))
+    arm = replace(arm, plan=replace(arm.plan, boot=boot, boot_seconds=90))
     record = run(arm, tmp_path / "trial")
     assert record.verdict == "void"
     assert words in record.reason
@@ -176,11 +176,12 @@ def test_a_boot_that_fails_is_void_with_the_console_s_end(
 
 def test_a_setup_that_never_ends_is_void(project: Path, tmp_path: Path) -> None:
     arm = prepared(project, "buggy")
-    arm = replace(arm, setup=("sleep 1000",), plan=replace(arm.plan, boot_seconds=15))
+    image = replace(arm.image, setup=("sleep 1000",))
+    arm = replace(arm, image=image, plan=replace(arm.plan, boot_seconds=30))
     record = run(arm, tmp_path / "trial")
     assert (record.verdict, record.reason) == (
         "void",
-        "in the guest, `sleep 1000` did not end within 15 s",
+        "in the guest, `sleep 1000` did not end within 30 s",
     )
 
 

@@ -76,6 +76,8 @@ def test_resume_keeps_the_commit(tmp_path: Path, requests: list[Request]) -> Non
 def test_a_guest_without_a_source_recipe(tmp_path: Path, requests: list[Request]) -> None:
     source = SourceOverride(every=NamedTree(str(tmp_path / "linux"), "main"))
     request = _request(tmp_path, "linux-swapin-aba", source, "linux-arm64")
+    for kernel in request.target.model.kernels.values():
+        kernel["linux-arm64"] = kernel["linux-arm64"].model_copy(update={"source": None})
     with pytest.raises(UsageError, match="builds no kernel from source on linux-arm64"):
         asyncio.run(start_campaign(request, Options(), tmp_path / "results", Told()))
     assert requests == []
