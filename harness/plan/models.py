@@ -284,8 +284,6 @@ class TargetMachineModel(Model):
 
     memory_nodes: int = Field(default=1, ge=1, le=8)
     """NUMA nodes that share the guest's memory; all vCPUs are on the first."""
-    needs_vcpus: int = Field(default=1, ge=1, le=64)
-    """On a guest with fewer the race cannot happen, which is said before the trials."""
     vcpus: int | None = Field(default=None, ge=1, le=64)
     """In place of the guest config's."""
 

@@ -131,11 +131,6 @@ def _machine(request: Request, needs_tcg: bool, say: Say) -> Machine:
     accelerator = TCG if needs_tcg else choose_accelerator(model.accelerator, model.qemu, say)
     machine = machine_of(model, accelerator)
     vcpus = wanted.vcpus if wanted.vcpus is not None else machine.vcpus
-    if vcpus < wanted.needs_vcpus:
-        say(
-            f"the race of {request.target.name} needs {wanted.needs_vcpus} vCPUs, and "
-            f"{request.guest.name} has {vcpus} (machine.vcpus): it cannot reproduce there"
-        )
     return replace(machine, memory_nodes=wanted.memory_nodes, vcpus=vcpus)
 
 
