@@ -223,6 +223,8 @@ def _configure(root: Root) -> None:
     _add_accounts(root)
     add_file(root, "etc/hostname", b"guest\n")
     add_file(root, "etc/hosts", b"127.0.0.1\tlocalhost guest\n::1\tlocalhost\n")
+    for kind in ("account", "auth", "password", "session"):  # else by pam-auth-update(8)
+        add_file(root, f"etc/pam.d/common-{kind}", f"{kind} required pam_unix.so\n".encode())
     excluded = "".join(f"path-exclude=/{folder}*\n" for folder in _LEFT_OUT)
     add_file(
         root,
