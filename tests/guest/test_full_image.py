@@ -210,7 +210,11 @@ def test_another_host_key_is_refused_and_named(
 @pytest.mark.parametrize(
     ("ready", "says"),
     [
-        (b"never printed", "its console did not say that the SSH server listens"),
+        pytest.param(
+            b"never printed",
+            "its console did not say that the SSH server listens",
+            marks=pytest.mark.slow,
+        ),
         (b"Linux version", "its SSH server listens, but does not answer"),
     ],
 )
