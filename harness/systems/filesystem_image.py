@@ -29,8 +29,7 @@ def filesystem_image(model: FilesystemImageModel, cache: Path, say: Say) -> byte
     where the command is refused by its program, InfrastructureError where a package cannot be had.
     """
     packages = [
-        fetch_package(name, model.suite, host_architecture(), cache, say)
-        for name in model.packages
+        fetch_package(name, model.suite, host_architecture(), cache, say) for name in model.packages
     ]
     ingredients = [model.model_dump(), [package.sha256 for package in packages]]
     key = hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()[:16]

@@ -13,6 +13,7 @@ from harness.trials.events import Watcher
 from harness.trials.prepare import prepare_arms
 from harness.trials.record import CampaignFolder
 from harness.trials.recorded import recorded_request
+from harness.trials.start import inputs_hash
 from harness.trials.trial import TrialRecord, run_trial
 
 
@@ -46,6 +47,8 @@ async def replay_trial(trial: Path, project: Path, cache: Path, watcher: Watcher
     plan = campaign.plan()
     request = recorded_request(plan, project, cache, arms=[before["arm"]])
     arm = next(arm for arm in await prepare_arms(request, watcher.say) if arm.name == before["arm"])
+    if inputs_hash(request) != plan["inputs"]:
+        watcher.say("note: target, guest config or workload are others than then")
     if arm.kernel.identity != plan["arms"][arm.name]["kernel_identity"]:
         watcher.say(f"note: the kernel is another one than then: {arm.kernel.label}")
     folder = _new_folder(campaign.path / "replays", trial.resolve().name)

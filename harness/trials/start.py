@@ -64,7 +64,7 @@ async def start_campaign(
         and not options.cold_boot
         and request.target.model.own_initrd is None,
         "dump_memory": options.dump_memory,
-        "inputs": _inputs_hash(request),
+        "inputs": inputs_hash(request),
     }
     if isinstance(request.target.model, RunModel):  # there is no target.toml to read it from again
         plan |= {"run": request.target.model.model_dump(mode="json", exclude_unset=True)}
@@ -88,7 +88,7 @@ async def resume_campaign(
         return
     plan = folder.plan()
     request = recorded_request(plan, project, cache)
-    if _inputs_hash(request) != plan["inputs"]:
+    if inputs_hash(request) != plan["inputs"]:
         raise ConfigurationError(
             f"{request.target.file}, {request.guest.file} or the workload has changed since "
             f"{folder.name} was started: start a new campaign, or put the files back"
@@ -167,7 +167,7 @@ def _rule_names(arm: PreparedArm) -> list[str]:
     return names
 
 
-def _inputs_hash(request: Request) -> str:
+def inputs_hash(request: Request) -> str:
     """One hash over what decides what the trials do, beside the kernels."""
     workloads = request.project / "workloads"
     digest = hashlib.sha256(
