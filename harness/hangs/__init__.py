@@ -2,12 +2,13 @@
 """What a guest that shows no life is doing: looked at from outside, told apart, written down."""
 
 from harness.hangs.evidence import Hang, HangKind, StackFrame, Vcpu
-from harness.hangs.inspect import FindSymbols, Inspection, inspect_hang
+from harness.hangs.inspect import FindSymbols, FindThreads, Inspection, inspect_hang
 from harness.hangs.lines import add_lines
 from harness.hangs.report import hang_as_text
 
 __all__ = [
     "FindSymbols",
+    "FindThreads",
     "Hang",
     "HangKind",
     "Inspection",

@@ -39,7 +39,7 @@ class Inspection:
     """Between two samples; they are spread a little, so as not to beat with the guest's timer."""
     answer_seconds: float = 1.5
     tasks_seconds: float = 5.0
-    gdb_seconds: float = 20.0
+    gdb_seconds: float = 60.0
 
 
 async def inspect_hang(

@@ -3,21 +3,33 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
+from pathlib import Path
 
+from harness.hangs import FindThreads
 from harness.hangs.evidence import GuestThread
 from harness.hangs.view import GuestView
 from harness.kernels.kernel import Kernel
 from harness.systems.gnumach.threads import MachKernel, guest_threads
 
 
-async def _gnumach(kernel: Kernel, view: GuestView) -> tuple[GuestThread, ...]:
-    data = kernel.image.read_bytes()
-    # reading DWARF takes a second, in which the harness must go on listening
-    known = await asyncio.to_thread(MachKernel.from_elf, data, view.arch, kernel.label)
-    return await guest_threads(known, view)
+@lru_cache(maxsize=4)
+def _mach_kernel(image: Path, arch: str, label: str) -> MachKernel:
+    return MachKernel.from_elf(image.read_bytes(), arch, label)
 
 
-THREADS: dict[str, Callable[[Kernel, GuestView], Awaitable[tuple[GuestThread, ...]]]] = {
-    "gnumach": _gnumach
-}
-"""Each raises ConfigurationError for a kernel whose file does not say enough."""
+async def _gnumach(kernel: Kernel, arch: str) -> FindThreads:
+    # a second of work, in which the harness must go on listening
+    known = await asyncio.to_thread(_mach_kernel, kernel.image, arch, kernel.label)
+
+    async def find(view: GuestView) -> tuple[GuestThread, ...]:
+        return await guest_threads(known, view)
+
+    return find
+
+
+THREADS: dict[str, Callable[[Kernel, str], Awaitable[FindThreads]]] = {"gnumach": _gnumach}
+"""What must be known of a kernel, by its file and architecture, before its guest is stopped.
+
+Each raises ConfigurationError for a kernel whose file does not say enough, OSError for none.
+"""

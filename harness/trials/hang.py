@@ -3,11 +3,11 @@
 
 import asyncio
 import json
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 
 from harness.errors import ConfigurationError, GuestError
-from harness.hangs import Hang, add_lines, hang_as_text, inspect_hang
+from harness.hangs import FindThreads, Hang, add_lines, hang_as_text, inspect_hang
 from harness.places.symbols import SymbolTable
 from harness.qemu.dump import dump_memory
 from harness.qemu.guest import RunningGuest
@@ -31,11 +31,12 @@ async def record_hang(guest: RunningGuest, arm: PreparedArm, folder: Path) -> Ha
         live = await _live_symbols(guest, arm) if answers else None
         return live or cached_symbols(arm)
 
-    find = THREADS.get(arm.system)
-    threads = partial(find, arm.kernel) if find is not None else None
+    threads, why_not = await _threads_of(arm)
     hang = await inspect_hang(
         guest, arch=arm.arch, symbols=symbols, system=arm.system, threads=threads
     )
+    if why_not:
+        hang = replace(hang, notes=(*hang.notes, why_not))
     vmlinux = arm.kernel.image.with_name("vmlinux")  # beside a kernel that was built here
     if vmlinux.exists():
         hang = await asyncio.to_thread(_with_lines, hang, vmlinux)
@@ -44,6 +45,17 @@ async def record_hang(guest: RunningGuest, arm: PreparedArm, folder: Path) -> Ha
     (folder / "hang.txt").write_text(hang_as_text(hang))
     (folder / "hang.json").write_text(json.dumps(hang.as_json(), indent=2) + "\n")
     return hang
+
+
+async def _threads_of(arm: PreparedArm) -> tuple[FindThreads | None, str]:
+    """How the guest's threads are found in its memory; or why they are not."""
+    prepare = THREADS.get(arm.system)
+    if prepare is None:
+        return None, ""
+    try:
+        return await prepare(arm.kernel, arm.arch), ""
+    except (ConfigurationError, OSError) as error:
+        return None, f"the guest's threads cannot be found: {error}"
 
 
 async def record_memory(guest: RunningGuest, arm: PreparedArm, folder: Path) -> str:

@@ -11,6 +11,7 @@ from harness.places.symbols import SymbolTable
 _NUMBER = re.compile(r"(?<![\w@])(?:0x[0-9a-f]+|\d+)(?!\w)")
 _RELATIVE = re.compile(r"\[rip (?P<sign>[+-]) (?P<by>0x[0-9a-f]+)\]")
 _ABSOLUTE = re.compile(r"ptr \[(?P<at>0x[0-9a-f]+)\]")
+_NO_CHANGE = re.compile(r"lea (?P<register>\w+), (?:[c-g]s:)?\[(?P=register)(?: \+ eiz.*)?\]")
 _NO_OFFSET = re.compile(r" [+-] 0x0\]")
 
 
@@ -27,8 +28,7 @@ class Line:
     @property
     def is_padding(self) -> bool:
         """Whether it is there for alignment and does nothing."""
-        operation = self.text.split(" ", 1)[0]
-        return operation == "nop" or self.text.endswith(" nop") or " nop " in self.text
+        return "nop" in self.text.split() or _NO_CHANGE.fullmatch(self.text) is not None
 
 
 def listing(arch: str, code: bytes, start: int, symbols: SymbolTable) -> tuple[Line, ...]:

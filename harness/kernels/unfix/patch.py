@@ -168,6 +168,8 @@ def _check(
             )
         allowed = [compile_line(text, fields) for text in use.only]
         for line in reachable(lines, bindings.places[use.behind], name):
+            if line.is_padding:
+                continue
             names_it = bindings.registers[use.register_name] in registers_of(line.text)
             if names_it and all(match_line(ok, line, bindings) is None for ok in allowed):
                 raise ConfigurationError(
