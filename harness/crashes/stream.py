@@ -120,7 +120,9 @@ class ReportStream:
         """
         if self._rest_length:
             line = self._line(bytes(self._rest), self._offset)
-            if line.stamp is not None or self._engine.body.match(line.text):
+            # a debugger's prompt has no end of line
+            is_prompt = self._engine.ends.search(line.text) is not None
+            if not is_prompt and (line.stamp is not None or self._engine.body.match(line.text)):
                 return []
         reports: list[Report] = []
         for report in list(self._open):

@@ -42,7 +42,7 @@ RULES = (
         # i386/i386/trap.c: kernel_trap()
         r"Kernel (?P<what>[A-Z][\w ]{2,40}?|trap \d{1,3})(?: trap)?, [er]ip 0x",
         (
-            Form("Kernel {what} in {function}", needs=(rf"^Stopped at\s{{1,12}}{_NAME}\+",),
+            Form("Kernel {what} in {function}", needs=(rf"^Stopped\s{{1,2}}at\s{{1,12}}{_NAME}\+",),
                  sources=_DETAIL_OR_STACK, stack_needed=False),
             Form("Kernel {what}", stack_needed=False),
         ),
@@ -88,9 +88,9 @@ RULES = (
         fatal=True,
     ),
     Rule(
-        "kdb", Kind.DDB, "Stopped at ",
-        # ddb/db_trap.c: db_task_trap(), when nothing said why
-        r"^Stopped at\s",
+        "kdb", Kind.DDB, "Stopped",
+        # ddb/db_trap.c: db_task_trap(), when nothing said why; a tab stands before "at"
+        r"^Stopped\s{1,2}at\s",
         (Form("kdb: stopped in {function}", stack_needed=False),),
         fatal=True,
     ),
@@ -108,28 +108,28 @@ GRAMMAR = Grammar(
     rules=RULES,
     prefix=r"(?P<seconds>(?!))?(?P<context>(?!))?",
     body=(
-        r"\s{0,20}(?:kernel: |kernel trap|Kernel |Stopped at|db(?:\{\d{1,3}\})?> |panic |Debugger"
+        r"\s{0,20}(?:kernel: |kernel trap|Kernel |Stopped\s|db(?:\{\d{1,3}\})?> |panic |Debugger"
         r"|[A-Z]{3} [0-9A-Fa-f]|[ER][A-Z]{2} |R\d{1,2} |trapno |[er]?flags|EFL|CS |>>>>>"
         r"|[A-Za-z_][\w.]{0,120}\(|0x[0-9a-f]{4,16}\(|In tight loop)"
     ),
     frames=(
         # ddb's trace: `function(arguments)+0x12`, with file and line where symbols have them
-        ("(", rf"\s{{0,20}}{_NAME}\([0-9a-fx, ]{{0,200}}\)(?:\+0x(?P<offset>[0-9a-f]{{1,8}}))?"),
+        ("(", rf"\s{{0,20}}{_NAME}\([0-9a-fx, .]{{0,200}}\)(?:\+0x(?P<offset>[0-9a-f]{{1,8}}))?"),
         ("+0x", rf"\s{{0,20}}0x[0-9a-f]{{4,16}}\s{{1,4}}{_NAME}\+0x(?P<offset>[0-9a-f]{{1,8}})"),
     ),
-    instruction_pointer=rf"Stopped at\s{{1,12}}{_NAME}\+(?:0x)?(?P<offset>[0-9a-f]{{1,8}})",
+    instruction_pointer=rf"Stopped\s{{1,2}}at\s{{1,12}}{_NAME}\+(?:0x)?(?P<offset>[0-9a-f]{{1,8}})",
     lost_pointer=r"(?!)",
     link_register=r"(?!)",
     headings=r"(?!)",
     sections=r"(?!)",
     elsewhere=r"(?!)",
-    ends=r"^Stopped at|^db(?:\{\d{1,3}\})?> |Debugger invoked|: kernel_trap: trap|In tight loop",
-    marks=("Stopped at", "db> ", "db{", "Debugger invoked", ": trap", "In tight loop"),
-    absorbed=r"panic |kernel trap|Stopped at|page fault at|DOUBLE FAULT",
+    ends=r"^db(?:\{\d{1,3}\})?> |Debugger invoked|: kernel_trap: trap|In tight loop",
+    marks=("Stopped", "db> ", "db{", "Debugger invoked", ": trap", "In tight loop"),
+    absorbed=r"panic |kernel trap|Stopped\s|page fault at|DOUBLE FAULT",
     introduced=r"(?!)",
     harmless=r"(?!)",
     generic=(
-        r"^(?:Debugger|SoftDebugger|Panic|panic|Assert|kdb_\w+|db_\w+|kernel_trap|trap_\w+|alltraps"
+        r"^(?:Debugger|SoftDebugger|Panic|panic|Assert|log|kdb_\w+|db_\w+|kernel_trap|trap_\w+|alltraps"
         r"|all_intrs|halt_\w+|t_\w+|take_trap|(?:simple|_simple)_lock\w*|lock_\w+|call_continuation)$"
     ),
     substitutions=(

@@ -254,6 +254,36 @@ def test_silence_in_half_a_line_completes_nothing() -> None:
     assert report.frames[-1].function == "ksys_write"
 
 
+# GNU Mach 1.8+git20261028 smp-dbg: its debugger waits at a prompt, which has no end of line
+AT_A_PROMPT = (
+    b"{cpu1} ../vm/vm_fault.c:709: vm_fault_page: Assertion `!must_be_resident' failed."
+    b"Debugger invoked: assertion failure\n"
+    b"Kernel Breakpoint trap, eip 0xffffffff81053e16, code 0, cr2 ffffffff9f9b0b70\n"
+    b"Stopped\tat  Debugger+0x15:\tTODO\n"
+    b"Debugger(...)+0x15\nlog(...)\nvm_fault_page(...)+0x158e\nvm_fault(...)+0x68a\n"
+    b"vm_fault_wire(...)+0x75\nsyscall64(...)+0xea\n"
+    b">>>>> user space <<<<<\n"
+)
+
+
+def test_a_debuggers_prompt_is_no_half_line() -> None:
+    stream = ReportStream("gnumach")
+    half = AT_A_PROMPT.index(b"...)+0xea")
+    assert stream.feed(AT_A_PROMPT[:half]) == []
+    assert stream.flush() == []
+    assert stream.feed(AT_A_PROMPT[half:] + b"db{1}> ") == []
+    report, trap = stream.flush()
+    assert report.title == "assertion `!must_be_resident' failed in vm_fault_page"
+    assert [frame.function for frame in report.frames][-4:] == [
+        "vm_fault_page",
+        "vm_fault",
+        "vm_fault_wire",
+        "syscall64",
+    ]
+    assert trap.title == "Kernel Breakpoint in vm_fault_page"
+    assert not stream.pending
+
+
 def test_lines_after_a_silence_are_no_part_of_what_was_told() -> None:
     stream = ReportStream("linux")
     stream.feed(HUNG + HUNG_STACK)
