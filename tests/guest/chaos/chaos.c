@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <termios.h>
 
 static void beat_for(double seconds)
 {
@@ -44,6 +45,9 @@ static void flood(long kib)
 		}
 		report("heartbeat", ",\"operations\":%ld", n);
 	}
+	/* what the driver still has would be lost with the guest, which may end at our last word */
+	if (tcdrain(fd))
+		fail_to_run("tcdrain: %s", strerror(errno));
 }
 
 static void babble(void)
