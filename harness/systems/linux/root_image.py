@@ -29,6 +29,20 @@ BASE_PACKAGES = (
     "usr-is-merged", "util-linux",
 )  # fmt: skip
 """Debian's essential packages and what makes a machine of them that can be logged in to."""
+_OWN_FILES = {
+    path: ((ROOT_FILES / name).read_bytes(), permissions)
+    for name, path, permissions in (
+        ("inittab", "etc/inittab", 0o644),
+        ("bring-up.sh", "etc/harness/bring-up", 0o755),
+        ("sshd_config", "etc/ssh/sshd_config", 0o644),
+    )
+}
+_CODE = b"".join(Path(file).read_bytes() for file in (__file__, debian_root.__file__))
+# read when the code is: a process whose files are changed under it makes what it calls by its name
+_BUILDER = hashlib.sha256(
+    _CODE + b"".join(content for content, _ in _OWN_FILES.values())
+).hexdigest()
+"""What the packages are made an image with: a new builder makes new images."""
 _MAKE_SECONDS = 300
 _SPARE = 1.08
 """Inode tables, the journal of a small file system and directories, beside the files."""
@@ -42,7 +56,7 @@ def root_image(model: RootModel, arch: str, cache: Path, say: Say) -> Path:
     ConfigurationError where it is too small for its packages, InfrastructureError for the host.
     """
     names = sorted({*BASE_PACKAGES, *model.packages})
-    ingredients = [arch, model.suite, names, model.size_mib, _builder()]
+    ingredients = [arch, model.suite, names, model.size_mib, _BUILDER]
     key = hashlib.sha256(json.dumps(ingredients).encode()).hexdigest()[:16]
     image = cache / "images" / f"root-{arch}-{key}.ext4"
     if image.exists():
@@ -74,23 +88,10 @@ def root_image(model: RootModel, arch: str, cache: Path, say: Say) -> Path:
     return image
 
 
-def _builder() -> str:
-    """A hash of what the packages are made an image with: a new builder makes new images."""
-    files = [Path(__file__), Path(debian_root.__file__), *sorted(ROOT_FILES.iterdir())]
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
-
-
 def _add_own_files(root: debian_root.Root) -> None:
     """Init's table, bring-up, the server's configuration; links to what a campaign brings."""
-    for name, path, permissions in (
-        ("inittab", "etc/inittab", 0o644),
-        ("bring-up.sh", "etc/harness/bring-up", 0o755),
-        ("sshd_config", "etc/ssh/sshd_config", 0o644),
-    ):
-        debian_root.add_file(root, path, (ROOT_FILES / name).read_bytes(), permissions)
+    for path, (content, permissions) in _OWN_FILES.items():
+        debian_root.add_file(root, path, content, permissions)
     debian_root.add_file(root, "etc/fstab", b"/dev/vda / ext4 rw,noatime 0 1\n")
     (root.tree / "etc/inittab.d").mkdir()  # init complains where it is not
     for name in ("modules", "images", "workload"):
