@@ -50,12 +50,12 @@ class Structures:
         self._unit = unit
         self._by_name: dict[str, Any] = {}
         for entry in unit.get_top_DIE().iter_children():
-            if entry.tag in (*_AGGREGATES, "DW_TAG_typedef") and "DW_AT_byte_size" in (
-                entry.attributes if entry.tag in _AGGREGATES else {"DW_AT_byte_size"}
-            ):
-                name = _name(entry)
-                if name and (name not in self._by_name or entry.tag in _AGGREGATES):
-                    self._by_name[name] = entry
+            is_defined = entry.tag in _AGGREGATES and "DW_AT_byte_size" in entry.attributes
+            name = _name(entry)
+            if name and is_defined:
+                self._by_name[name] = entry
+            elif name and entry.tag == "DW_TAG_typedef":
+                self._by_name.setdefault(name, entry)
 
     @classmethod
     def around(cls, data: bytes, address: int, source: str = "ELF file") -> "Structures":

@@ -26,14 +26,15 @@ async def adjust_guest(guest: RunningGuest, arm: PreparedArm) -> None:
         async with attached(guest.monitor, arm.arch) as client:
             thread = (await client.threads())[0]
             for change in arm.adjust:
-                await _adjust(client, thread, symbols, change)
+                await adjust_words(client, thread, symbols, change)
     except (QMPError, EOFError, OSError) as error:
         raise GuestError(f"the guest's memory cannot be adjusted: {error}") from error
 
 
-async def _adjust(
+async def adjust_words(
     client: GdbClient, thread: str, symbols: SymbolTable, change: AdjustModel
 ) -> None:
+    """Makes one adjustment in a stopped guest. Raises ConfigurationError, GuestError."""
     word = client.arch.word
     start = symbols.address_of(change.variable)
     data = await client.read_memory(thread, start, change.words * word)

@@ -139,7 +139,7 @@ def resolve_place(place: PlaceModel, code: KernelCode) -> ResolvedPlace:
 
 
 def _plugin_rule(rule: FailpointModel | OrderModel) -> plugin.DelayRule | plugin.OrderRule:
-    return _delay_rule(rule) if isinstance(rule, FailpointModel) else _order_rule(rule)
+    return _delay_rule(rule) if isinstance(rule, FailpointModel) else order_rule(rule)
 
 
 def _delay_rule(failpoint: FailpointModel) -> plugin.DelayRule:
@@ -173,7 +173,8 @@ def _term(term: Term) -> plugin.Term:
     )
 
 
-def _order_rule(order: OrderModel) -> plugin.OrderRule:
+def order_rule(order: OrderModel) -> plugin.OrderRule:
+    """An order as the plugin takes it."""
     return plugin.OrderRule(
         name=order.name,
         point=order.hold,

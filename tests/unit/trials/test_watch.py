@@ -8,6 +8,8 @@ from typing import cast
 
 from fakes import arm
 
+from harness.hangs import Hang, HangKind
+from harness.hangs.evidence import Awaited, GuestThread
 from harness.plan.models import PlainModel, SymptomModel
 from harness.qemu.guest import RunningGuest
 from harness.trials.arm import PreparedArm
@@ -40,6 +42,40 @@ def test_the_workloads_own_totals_are_kept_where_it_ends() -> None:
     seen.on_output(line("heartbeat", operations=1))
     seen.on_output(line("done", operations=9))
     assert seen.last_fields == {"operations": 9}
+
+
+def test_a_heartbeat_without_progress_is_no_sign_of_life() -> None:
+    seen = watch()
+    for time, progress in [(1.0, [4, 4]), (2.0, [4, 5]), (3.0, [4, 5]), (4.0, [4, 5])]:
+        seen.on_output(line("heartbeat", progress=progress, t=time))
+    assert seen.guest_seconds == 2.0
+    seen.on_output(line("heartbeat", operations=1, t=5.0))
+    assert seen.guest_seconds == 5.0
+
+
+def test_a_hang_is_the_symptom_that_it_matches_or_none() -> None:
+    deadlock = Hang(
+        kind=HangKind.WORKLOAD_STALLED, reason="init answers", run_state="running", answers=True,
+        answer_seconds=0.1, watched_seconds=1.0, console_rate=0.0, vcpus=(),
+        threads=(GuestThread("storm", "waiting", awaits=Awaited("lock", 16, "map", {"held": 1})),),
+    )  # fmt: skip
+    symptom = SymptomModel.model_validate(
+        {"name": "deadlock", "hang": {"waits": [{"on": "lock", "state": {"held": 1}}]}}
+    )
+    spinning = SymptomModel.model_validate({"name": "livelock", "hang": {"spins": ["walk"]}})
+    seen = watch()
+    seen.arm = replace(arm("buggy", symptoms=(spinning, symptom)))
+    seen.on_output(line("heartbeat", progress=[1], t=3.0))
+
+    seen.on_hang(deadlock)
+
+    assert [(s.name, s.guest_seconds) for s in seen.seen.symptoms] == [("deadlock", 3.0)]
+    assert seen.notes[0] == "hang: livelock: no busy vCPU is in walk"
+    other = watch()
+    other.arm = replace(arm("buggy", symptoms=(spinning,)))
+    other.on_hang(deadlock)
+    assert not other.seen.symptoms
+    assert other.seen.hang == "workload-stalled: init answers"
 
 
 def plain(*symptoms: SymptomModel, boot_only: bool = False) -> Watch:
