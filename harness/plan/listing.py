@@ -49,6 +49,8 @@ def list_targets(project: Path) -> list[Listed]:
 
 
 def _described(recipe: KernelRecipe) -> str:
+    if recipe.file is not None:
+        return recipe.file
     if recipe.package is not None:
         return f"{recipe.package} ({recipe.suite})"
     return f"{recipe.source.origin} from source" if recipe.source else "nothing"
