@@ -77,7 +77,7 @@ async def inspect_hang(
             table = await symbols(answers)
             vcpus, found = await _sample(guest, arch, table, vcpus, how, threads, notes)
     except (GuestError, QMPError, TimeoutError, EOFError, OSError) as error:
-        notes.append(f"the vCPUs could not be looked at: {error or 'no answer in time'}")
+        notes.append(f"the vCPUs could not be looked at: {str(error) or 'no answer in time'}")
     tasks = await _tasks(guest, system, how, notes) if answers else ""
     kind, reason = classify(state, answers, rate, vcpus)
     return Hang(
@@ -229,5 +229,5 @@ async def _tasks(guest: RunningGuest, system: str, how: Inspection, notes: list[
         async with asyncio.timeout(how.tasks_seconds):
             return (await guest.channel.run(command)).output.decode(errors="backslashreplace")
     except (GuestError, TimeoutError) as error:
-        notes.append(f"the guest did not list its tasks: {error or 'no answer in time'}")
+        notes.append(f"the guest did not list its tasks: {str(error) or 'no answer in time'}")
         return ""
