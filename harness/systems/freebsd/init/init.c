@@ -318,8 +318,9 @@ static void handle(int type, int flags, uint16_t id, uint8_t *payload, uint16_t 
 		break;
 	case F_KILL:
 		c = child_by_id(id);
-		if (c && length)
-			kill(-c->pid, payload[0]);
+		/* by itself where it has just been started, and is no group's leader yet */
+		if (c && length && kill(-c->pid, payload[0]))
+			kill(c->pid, payload[0]);
 		break;
 	case F_PUT:
 		if (length > 4)

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Real FreeBSD: a kernel of the tree HARNESS_FREEBSD_SRC, booted and driven as targets do it."""
+
+import asyncio
+import json
+import os
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from harness.console.channel import ControlChannel
+from harness.errors import GuestError
+from harness.paths import cache_folder
+from harness.plan.load import load_guest
+from harness.plan.models import KernelRecipe, SourceRecipe, TargetUserlandModel
+from harness.qemu.accelerator import TCG
+from harness.qemu.guest import GuestFiles, GuestPlan, RunningGuest, started_guest
+from harness.qemu.snapshot import Snapshot, memory_of, save_snapshot, snapshot_storage
+from harness.systems.base import ImageOrder, WorkloadOrder
+from harness.systems.freebsd.system import FreeBSD
+from harness.systems.machine import machine_of
+
+PROJECT = Path(__file__).parents[3]
+HERE = Path(__file__).parent
+SOURCE = os.environ.get("HARNESS_FREEBSD_SRC")
+pytestmark = [
+    pytest.mark.guest,
+    pytest.mark.freebsd,
+    pytest.mark.slow,
+    pytest.mark.timeout(3600),
+    pytest.mark.skipif(
+        SOURCE is None,
+        reason="HARNESS_FREEBSD_SRC does not name a FreeBSD source tree (docs/freebsd.md)",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A guest that can be booted, and where its console goes."""
+
+    plan: GuestPlan
+    folder: Path
+
+    @asynccontextmanager
+    async def booted(
+        self, snapshot: Snapshot | None = None, saved_as: Snapshot | None = None
+    ) -> AsyncIterator[RunningGuest]:
+        files = GuestFiles.within(self.folder)
+        memory = memory_of(saved_as) if saved_as is not None else None
+        async with started_guest(self.plan, files, snapshot=snapshot, memory=memory) as guest:
+            yield guest
+
+    def console(self) -> str:
+        return (self.folder / "console.log").read_text(errors="replace").replace("\r", "")
+
+
+@pytest.fixture(scope="module", params=["freebsd-amd64", "freebsd-arm64"])
+def machine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Machine:
+    assert SOURCE is not None
+    folder = tmp_path_factory.mktemp(request.param)
+    (folder / "race.conf").write_text("# nothing beside the base\n")
+    # harness.h is found beside the workload
+    shutil.copy(HERE / "library.c", folder)
+    shutil.copy(PROJECT / "workloads/harness_workload.h", folder)
+    guest, cache, system = load_guest(PROJECT, request.param).model, cache_folder(), FreeBSD()
+    recipe = KernelRecipe(source=SourceRecipe(directory=SOURCE, config=["race.conf"]))
+    kernel = system.acquire_kernel(recipe, guest, folder, cache, print)
+    order = WorkloadOrder(folder / "library.c", guest)
+    workload = asyncio.run(system.compile_workload(order, cache, print))
+    image = system.build_image(
+        ImageOrder(guest, kernel, TargetUserlandModel(), workload), cache, print
+    )
+    plan = GuestPlan(machine_of(guest.machine, TCG), image.boot, guest.boot.seconds)
+    return Machine(plan, folder)
+
+
+def driven(machine: Machine, what: Callable[[RunningGuest], Awaitable[None]]) -> None:
+    async def drive() -> None:
+        async with machine.booted() as guest:
+            await what(guest)
+
+    asyncio.run(drive())
+
+
+async def said(guest: RunningGuest, command: str) -> str:
+    return (await guest.channel.check(command)).decode()
+
+
+def test_the_small_c_library_holds_its_claims(machine: Machine) -> None:
+    async def library(guest: RunningGuest) -> None:
+        lines = (await said(guest, "/workload seed=5")).splitlines()
+        assert [line for line in lines if "symptom" in line] == []
+        done = json.loads(lines[-1])
+        assert (done["event"], done["wrong"]) == ("done", 0)
+        assert done["claims"] > 30
+
+    driven(machine, library)
+
+
+def test_fail_points_are_listed_set_read_back_and_hit(machine: Machine) -> None:
+    point = "debug.fail_point.test_fail_point"
+    trigger = "debug.fail_point.test_trigger_fail_point"
+
+    async def set_them(guest: RunningGuest) -> None:
+        assert f"{point}: off" in await said(guest, "sysctl debug.fail_point")
+        # as 13.2 tells it: an `off` at the end of a chain goes without saying
+        for setting, shown in (
+            ("return(5)", "return(5)"),
+            ("50%sleep(10)", "50%sleep(10)"),
+            ("1*sleep(1000)[pid 7]", "1*sleep(1000)[pid 7]"),
+            ("20%return(1)->3*pause->off", "20%return(1)->3*pause"),
+        ):
+            await said(guest, f"sysctl '{point}={setting}'")
+            assert (await said(guest, f"sysctl -n {point}")).strip() == shown
+        await said(guest, f"sysctl '{point}=return(5)'")
+        failed = await guest.channel.run(f"sysctl {trigger}")
+        assert (failed.status, b"Input/output error" in failed.output) == (1, True)
+        await said(guest, f"sysctl '{point}=off'")
+        for wrong in (f"{point}=sleeep(1)", "debug.fail_point.no_such=off"):
+            assert (await guest.channel.run(f"sysctl '{wrong}'")).status == 1
+
+    driven(machine, set_them)
+
+
+def test_commands_and_files(machine: Machine, tmp_path: Path) -> None:
+    async def use(guest: RunningGuest) -> None:
+        channel = guest.channel
+        assert isinstance(channel, ControlChannel)
+        assert await said(guest, "echo 'two  words' \"a;b\"; echo more") == "two  words a;b\nmore\n"
+        stopped = await channel.run("nonsense; echo never")
+        assert (stopped.status, b"never" in stopped.output) == (127, False)
+        assert (await channel.run("sleep")).status == 2
+        assert "init_path=/init" not in await said(guest, "kenv init_path")
+        content = os.urandom(20_000)
+        (tmp_path / "there").write_bytes(content)
+        await channel.put(tmp_path / "there", "/tmp/there")
+        assert await channel.get("/tmp/there") == content
+        with pytest.raises(GuestError, match="No such file or directory"):
+            await channel.get("/tmp/nothing")
+        sleeper = await channel.start("sleep 600")
+        await sleeper.kill(9)
+        assert [chunk async for chunk in sleeper.output()] == []
+        assert sleeper.status == 128 + 9
+
+    driven(machine, use)
+
+
+def test_a_prompt_serves_a_person(machine: Machine) -> None:
+    async def type_at_it(guest: RunningGuest) -> None:
+        prompt = await guest.channel.start("exec sh -i", terminal=True)
+        await prompt.resize(24, 80)
+        seen = b""
+        typed = [b"echo one\r", b"nothing\r", b"exit\r"]
+        async for chunk in prompt.output():
+            seen += chunk
+            if seen.endswith(b"guest> ") and typed:
+                await prompt.write(typed.pop(0))
+        assert b"\r\none\r\n" in seen
+        assert b"(status 127)" in seen
+        assert prompt.status == 127
+
+    driven(machine, type_at_it)
+
+
+def test_a_panic_ends_the_guest_by_itself_with_its_backtrace(machine: Machine) -> None:
+    async def panic(guest: RunningGuest) -> None:
+        await said(guest, "trial 77")
+        with pytest.raises(GuestError):
+            await guest.channel.run("sysctl debug.kdb.panic=1")
+        async with asyncio.timeout(60):
+            await guest.process.wait()
+
+    driven(machine, panic)
+    text = machine.console()
+    before, _, after = text.partition("panic: kdb_sysctl_panic\n")
+    assert before.rstrip().endswith("harness: trial, seed 77")
+    assert "KDB: stack backtrace:" in after
+    assert "kdb_sysctl_panic() at kdb_sysctl_panic+0x" in after
+    assert "--- syscall (" in after or "--- exception" in after
+    assert "db>" not in after
+
+
+def test_a_snapshot_is_restored_as_often_as_one_likes(machine: Machine) -> None:
+    async def save_and_restore() -> None:
+        with snapshot_storage() as snapshot:
+            async with machine.booted(saved_as=snapshot) as guest:
+                assert (await said(guest, "mdconfig 16")).strip() == "/dev/md1"
+                await guest.set_up(["swapon /dev/md1"])
+                await save_snapshot(guest.monitor, snapshot)
+            for seed in range(3):
+                async with machine.booted(snapshot) as guest:
+                    await said(guest, f"trial {seed}")
+                    assert (await said(guest, "sysctl -n vm.swap_total")).strip() == str(16 << 20)
+                    await said(guest, "/workload seed=5")
+
+    asyncio.run(save_and_restore())
