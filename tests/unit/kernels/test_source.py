@@ -148,7 +148,9 @@ def test_a_fragment_of_the_harness_s_own_and_one_of_the_target_instead(
 def test_a_fragment_that_is_nowhere(fake_linux: FakeLinux) -> None:
     fake_linux.fragments = ["kmsan.config"]
     message = r"no config fragment .*/kmsan\.config; files of that kind there: race\.config; "
-    with pytest.raises(ConfigurationError, match=message + r"the harness has .*kasan\.config, kcsan"):
+    with pytest.raises(
+        ConfigurationError, match=message + r"the harness has .*kasan\.config, kcsan"
+    ):
         fake_linux.build()
 
 
