@@ -281,17 +281,24 @@ class Watch:
         if over > self._more_time():
             if self.arm.plain is not None and self.arm.plain.must_end:
                 self.seen.overdue_seconds = self.wall_seconds
+            elif self._is_quiet():
+                self.seen.silent_seconds = self.wall_seconds - self._alive_at[0]
             else:
                 self.seen.out_of_time = True
             self.ended.set()
 
     def _more_time(self) -> float:
         """For how many seconds beyond its time a trial goes on."""
-        is_silent = self.wall_seconds - self._alive_at[0] > self.arm.heartbeat_seconds / 4
-        if is_silent and self.seen.started and self.arm.plain is None:
+        if self._is_quiet():
             # whether it is slow or hangs must be seen before it counts as alive
             return _STARVED_TIMES * self.arm.heartbeat_seconds
         return _DRAIN_SECONDS if self._stream.pending else 0.0
+
+    def _is_quiet(self) -> bool:
+        """Whether a workload that is known to speak has not done so for a while."""
+        quiet = self.wall_seconds - self._alive_at[0] > self.arm.heartbeat_seconds / 4
+        speaks = self.arm.plain is None and not self.arm.boot_only
+        return quiet and speaks and self.seen.started
 
     @property
     def hung(self) -> bool:

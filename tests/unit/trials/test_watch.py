@@ -123,3 +123,29 @@ def test_a_workload_that_must_end_is_overdue() -> None:
     )
     seen.check_time()
     assert seen.hung and seen.seen.overdue_seconds is not None and not seen.seen.out_of_time
+
+
+def watch_that_ran(seconds: float, *, quiet: float) -> Watch:
+    """A watch over a trial of 20 s with heartbeats of 10 s, of a host that was too busy."""
+    seen = watch()
+    seen.arm = replace(arm("buggy"), heartbeat_seconds=10.0, trial_seconds=20.0)
+    seen.seen.started = True
+    seen._wall_start -= seconds
+    seen._alive_at = seconds - quiet, 0.0
+    return seen
+
+
+def test_a_trial_is_over_while_its_workload_shows_life() -> None:
+    seen = watch_that_ran(21.0, quiet=0.5)
+    seen.check_time()
+    assert seen.seen.out_of_time and seen.ended.is_set()
+
+
+def test_a_quiet_workload_gets_more_time_and_is_then_no_survivor() -> None:
+    seen = watch_that_ran(21.0, quiet=4.0)
+    seen.check_time()
+    assert not seen.ended.is_set()
+    seen = watch_that_ran(121.0, quiet=104.0)
+    seen.check_time()
+    assert seen.ended.is_set() and not seen.seen.out_of_time
+    assert round(seen.seen.silent_seconds or 0) == 104
