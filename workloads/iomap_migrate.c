@@ -105,6 +105,11 @@ static void write_pages(long count)
 	/* a page under write-back is not moved */
 	if (fsync(file))
 		fail_to_run("fsync: %s", strerror(errno));
+	/*
+	 * The worker that ended the write-back may have been preempted by us, whom it woke, while it
+	 * has a reference (end_page_writeback()): one more user, whom nobody asked for.
+	 */
+	usleep(2000);
 }
 
 static long vmstat(const char *counter)
