@@ -10,7 +10,9 @@
  * Every attempt, a reader on vCPU 0 reads both pages while a writer on vCPU 1 writes the next
  * generation over them. The functions marked WORKLOAD_PLACE are for failpoints.
  *
- * Arguments: seed, attempts, file.
+ * With locked=1 both take the file's lock (fcntl(2)), as programs must that want whole reads.
+ *
+ * Arguments: seed, attempts, file, locked.
  */
 #include "harness_workload.h"
 
@@ -33,6 +35,7 @@ enum outcome { WHOLE, TORN, FAILED };
 static struct shared *shared;
 static long words;			/* of one page */
 static int file;
+static int locked;
 
 WORKLOAD_PLACE(attempt_begins)		/* both pages have the last generation, the reader may go */
 WORKLOAD_PLACE(writer_goes)		/* about to write both pages */
@@ -53,9 +56,21 @@ static ssize_t bytes(void)
 	return PAGES * words * (ssize_t)sizeof(uint64_t);
 }
 
+/* F_RDLCK, F_WRLCK or F_UNLCK on the whole file: a lock of the process, fork does not share it. */
+static void lock_as(short type)
+{
+	struct flock lock = { .l_type = type, .l_whence = SEEK_SET };
+
+	if (locked && fcntl(file, F_SETLKW, &lock))
+		fail_to_run("lock: %s", strerror(errno));
+}
+
 static enum outcome read_once(uint64_t *into, long number)
 {
-	if (pread(file, into, (size_t)bytes(), 0) != bytes())
+	lock_as(F_RDLCK);
+	ssize_t done = pread(file, into, (size_t)bytes(), 0);
+	lock_as(F_UNLCK);
+	if (done != bytes())
 		return FAILED;
 	for (long i = 1; i < PAGES * words; i++)
 		if (into[i] != into[0]) {
@@ -91,8 +106,10 @@ static void write_generation(uint64_t *from, long generation)
 	for (long i = 0; i < PAGES * words; i++)
 		from[i] = (uint64_t)generation;
 	writer_goes();
+	lock_as(F_WRLCK);
 	if (pwrite(file, from, (size_t)bytes(), 0) != bytes())
 		fail_to_run("write: %s", strerror(errno));
+	lock_as(F_UNLCK);
 	write_done();
 }
 
@@ -131,6 +148,7 @@ int main(int argc, char **argv)
 	const char *path = argument(argc, argv, "file", "/tmp/torn");
 
 	start_workload();
+	locked = number(argc, argv, "locked", 0) != 0;
 	words = sysconf(_SC_PAGESIZE) / (long)sizeof(uint64_t);
 	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
 		fail_to_run("this needs two vCPUs");

@@ -558,7 +558,8 @@ class TargetModel(Model):
             _known("guest", guest, set(self.guests), "machine")
         for name, per_guest in self.kernels.items():
             for guest in self.guests:
-                _known("guest", guest, set(per_guest), f"kernels.{name}")
+                if any(arm.kernel == name for arm in self.arms_on(guest)):
+                    _known("guest", guest, set(per_guest), f"kernels.{name}")
         return self
 
 

@@ -167,10 +167,11 @@ class ForcedReturns:
                     await force_return(client, thread, value)
                     return
         if address in self._points:
-            # the instruction below a breakpoint is executed only without it
-            await client.clear_breakpoint(address)
-            await client.step(thread)
-            await client.set_breakpoint(address)
+            await client.step(thread)  # TCG steps over a breakpoint
+            if (await client.registers(thread)).pc == address:  # KVM does not
+                await client.clear_breakpoint(address)
+                await client.step(thread)
+                await client.set_breakpoint(address)
 
     def record(self) -> dict[str, SettingRecord]:
         """What each was set to, and how many calls it saw and answered or told of."""

@@ -37,12 +37,10 @@ class SysctlFailpoint:
     setting: Setting
 
     def __post_init__(self) -> None:
-        terms = self.setting.reachable_terms
-        pauses = [i for i, term in enumerate(terms) if term.action is Action.PAUSE]
-        if pauses and pauses[0] != len(terms) - 1:
+        if len(self.setting.reachable_terms) > len(_kept(self.setting)):
             raise ConfigurationError(
-                f"{self._where}: `{self.setting}`: FreeBSD drops what stands behind a pause; end "
-                "with it"
+                f"{self._where}: `{self.setting}`: FreeBSD drops what stands behind a pause, and "
+                "behind an off without a count: end with it, or give the off a count"
             )
 
     @property
@@ -108,8 +106,19 @@ class SysctlFailpoint:
 def freebsd_text(setting: Setting, *, may_sleep: bool = True) -> str:
     """How FreeBSD prints a setting that was just made; at a point where nothing may sleep,
     otherwise."""
-    terms = setting.reachable_terms
-    return "->".join(_term_text(term, may_sleep) for term in terms) or "off"
+    return "->".join(_term_text(term, may_sleep) for term in _kept(setting)) or "off"
+
+
+def _kept(setting: Setting) -> list[Term]:
+    """The terms that fail_point_set() keeps."""
+    kept: list[Term] = []
+    for term in setting.terms:
+        if term.action is Action.OFF and term.count is None:
+            break
+        kept.append(term)
+        if term.action is Action.PAUSE:
+            break
+    return kept
 
 
 def _term_text(term: Term, may_sleep: bool) -> str:

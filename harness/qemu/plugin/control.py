@@ -41,7 +41,7 @@ class ControlBlock:
     `create()` it before QEMU starts; it begins disarmed. As a context manager it ends all holds
     and removes its file. Everything may be changed while the guest runs; what needs the plugin to
     be at rest (all but arm, disarm, enable, disable) cancels the holds in progress, waits until
-    no vCPU is in a rule (about 5 ms), makes the change, and arms again if it was armed.
+    no vCPU is in a rule (about 1 ms), makes the change, and arms again if it was armed.
     """
 
     def __init__(self, path: Path, memory: mmap.mmap, plan: PluginPlan) -> None:
@@ -142,7 +142,7 @@ class ControlBlock:
             self._switch()
 
     def disarm(self) -> None:
-        """Ends all holds and waits until no vCPU is in a rule: about 5 ms.
+        """Ends all holds and waits until no vCPU is in a rule: about 1 ms.
 
         Raises InfrastructureError if one stays there for 2 s.
         """
@@ -173,7 +173,7 @@ class ControlBlock:
         self._set_word(layout.rule(self._rule_index(rule)), 1)
 
     def disable(self, rule: str) -> None:
-        """Ends a rule's holds (within 5 ms) and skips it from now on, without touching others."""
+        """Ends a rule's holds (within 1 ms) and skips it from now on, without touching others."""
         self._set_word(layout.rule(self._rule_index(rule)), 0)
 
     # -- changes -------------------------------------------------------------------------------

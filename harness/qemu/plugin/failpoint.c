@@ -76,7 +76,7 @@ EXPORT int qemu_plugin_install(qemu_plugin_id_t, const qemu_info_t *, int, char 
 /* ---- state --------------------------------------------------------------------------------- */
 
 #define NS_PER_S UINT64_C(1000000000)
-#define SLICE_NS UINT64_C(5000000) /* a hold looks this often whether it is cancelled */
+#define SLICE_NS UINT64_C(1000000) /* a hold looks this often whether it is cancelled */
 #define SPIN_NS UINT64_C(20000)    /* below this a sleep costs more than it spares */
 
 /* An instrumented address.  Replaced only while QEMU keeps all vCPUs outside translated code. */
