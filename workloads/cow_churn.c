@@ -16,6 +16,8 @@
  *                each of the other pages just as the parent begins to write it, after `aim_us`
  *                microseconds at most; then the child exits.
  *
+ * counter=NAME (FreeBSD): each heartbeat carries this sysctl's value as `counter`.
+ *
  * Symptoms: "lost update" (index, expected, found), "killed" (signal) where a process died that did
  * nothing wrong. What a kernel says of itself is on its console.
  */
@@ -25,6 +27,9 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#ifdef __FreeBSD__
+#include <sys/sysctl.h>
+#endif
 
 enum { MAX_WORKERS = 64, HOG_CHUNK = 1 << 20 };
 
@@ -380,14 +385,31 @@ static void refuse_attempt(const struct refuse *how)
 
 /* the first process: starts the others, and tells that they are alive */
 
-static void heartbeat(void)
+static const char *counter;
+
+static unsigned long long counted(void)
 {
-	report("heartbeat", ",\"forks\":%llu,\"writes\":%llu,\"rounds\":%llu,\"refused\":%llu,"
-	       "\"evicted\":%llu,\"lost\":%llu,\"killed\":%llu",
+	uint64_t value = 0;
+#ifdef __FreeBSD__
+	size_t size = sizeof value;
+
+	if (counter && sysctlbyname(counter, &value, &size, NULL, 0))
+		fail_to_run("counter %s: %s", counter, strerror(errno));
+#else
+	if (counter)
+		fail_to_run("counter: there are none here but on FreeBSD");
+#endif
+	return value;	/* little endian: a narrower one fills the lower bytes */
+}
+
+static void heartbeat(const char *event)
+{
+	report(event, ",\"forks\":%llu,\"writes\":%llu,\"rounds\":%llu,\"refused\":%llu,"
+	       "\"evicted\":%llu,\"lost\":%llu,\"killed\":%llu,\"counter\":%llu",
 	       (unsigned long long)shared->forks, (unsigned long long)shared->writes,
 	       (unsigned long long)shared->rounds, (unsigned long long)shared->refused,
 	       (unsigned long long)shared->evicted, (unsigned long long)shared->lost,
-	       (unsigned long long)shared->killed);
+	       (unsigned long long)shared->killed, counted());
 }
 
 static void wait_for(size_t children)
@@ -406,7 +428,7 @@ static void wait_for(size_t children)
 		}
 		if (seconds_since_start() - said >= 0.5) {
 			said = seconds_since_start();
-			heartbeat();
+			heartbeat("heartbeat");
 		}
 	}
 }
@@ -432,6 +454,7 @@ int main(int argc, char **argv)
 
 	page_bytes = (size_t)sysconf(_SC_PAGESIZE);
 	refuse.hog_pages = (size_t)number(argc, argv, "hog_mib", 256) * ((1 << 20) / page_bytes);
+	counter = argument(argc, argv, "counter", NULL);
 	random_state = (uint64_t)number(argc, argv, "seed", 1);
 	if (workers < 1 || workers > MAX_WORKERS)
 		fail_to_run("workers: expected 1 to %d, found %ld", MAX_WORKERS, workers);
@@ -462,9 +485,6 @@ int main(int argc, char **argv)
 	} else {
 		fail_to_run("mode: expected churn or refuse, found %s", mode);
 	}
-	heartbeat();
-	report("done", ",\"forks\":%llu,\"rounds\":%llu,\"lost\":%llu,\"killed\":%llu",
-	       (unsigned long long)shared->forks, (unsigned long long)shared->rounds,
-	       (unsigned long long)shared->lost, (unsigned long long)shared->killed);
+	heartbeat("done");
 	return 0;
 }
