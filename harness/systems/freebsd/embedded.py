@@ -17,9 +17,9 @@ from harness.errors import ConfigurationError
 _ROOM = "mfs_root"
 _LINUX_HEADER = b"ARM\x64"
 _LINUX_MAGIC_OFFSET = 56
-_HEADER_BYTES = 64
-"""Of that header (sys/tools/arm_kernel_boothdr.awk), which the kernel's sections follow."""
-_SHF_ALLOC = 0x2
+_FIRST = "kernbase"
+"""The symbol of the image's first byte, which is the Linux header's."""
+_COMPARED = 256
 
 
 def with_root(image: bytes, elf: bytes, root: bytes, label: str) -> bytes:
@@ -31,7 +31,7 @@ def with_root(image: bytes, elf: bytes, root: bytes, label: str) -> bytes:
         raise ConfigurationError(
             f"{label}: the kernel has no Linux boot header: it needs `options LINUX_BOOT_ABI`"
         )
-    offset, size = _room(elf, label)
+    offset, size = _room(image, elf, label)
     if size < len(root):
         raise ConfigurationError(
             f"{label}: the root image has {len(root)} bytes, and the kernel room for {size}: "
@@ -47,22 +47,28 @@ def embed(image: Path, elf: Path, root: Path, label: str) -> bytes:
     return with_root(image.read_bytes(), elf.read_bytes(), root.read_bytes(), label)
 
 
-def _room(elf_bytes: bytes, label: str) -> tuple[int, int]:
+def _room(image: bytes, elf_bytes: bytes, label: str) -> tuple[int, int]:
     """Offset in the flat image, and size in bytes."""
     try:
         elf = ELFFile(io.BytesIO(elf_bytes))
-        base = min(
-            section["sh_addr"]
-            for section in elf.iter_sections()
-            if section["sh_flags"] & _SHF_ALLOC and section["sh_type"] != "SHT_NOBITS"
-        )
         tables = [s for s in elf.iter_sections() if isinstance(s, SymbolTableSection)]
-        symbols = [symbol for table in tables for symbol in table.get_symbol_by_name(_ROOM) or ()]
+        found = {
+            name: symbol
+            for name in (_ROOM, _FIRST)
+            for table in tables
+            for symbol in table.get_symbol_by_name(name) or ()
+        }
+        text = elf.get_section_by_name(".text")
+        beginning = text.data()[:_COMPARED] if text is not None else b""
+        text_at = text["sh_addr"] if text is not None else 0
     except (ELFError, ValueError) as error:
         raise ConfigurationError(f"{label}: not a readable ELF file: {error}") from error
-    if not symbols:
+    if _ROOM not in found:
         raise ConfigurationError(
             f"{label}: the kernel has no room for a root (`{_ROOM}`): it needs `options "
             "MD_ROOT_SIZE=8192` (KiB) in its configuration"
         )
-    return _HEADER_BYTES + symbols[0]["st_value"] - base, symbols[0]["st_size"]
+    first = found[_FIRST]["st_value"] if _FIRST in found else 0
+    if not beginning or image[text_at - first :][: len(beginning)] != beginning:
+        raise ConfigurationError(f"{label}: image and symbols are not of one kernel")
+    return found[_ROOM]["st_value"] - first, found[_ROOM]["st_size"]

@@ -10,35 +10,45 @@ from hypothesis import strategies as st
 from harness.errors import ConfigurationError
 from harness.systems.freebsd.embedded import with_root
 
-BASE = 0xFFFF000000000800
+BASE = 0xFFFF000000000000
 HEADER = b"\0" * 56 + b"ARM\x64" + b"\0" * 4
+TEXT = b"the kernel's code"
 SECTION = struct.Struct("<IIQQQQIIQQ")
 SYMBOL = struct.Struct("<IBBHQQ")
 
 
-def kernel(room: int, before: int, *, named: str = "mfs_root") -> tuple[bytes, bytes]:
+def kernel(
+    room: int, before: int, *, named: str = "mfs_root", text: bytes = TEXT
+) -> tuple[bytes, bytes]:
     """A flat image with a room for a root, and an ELF file that says where: image, ELF."""
-    names = b"\0" + named.encode() + b"\0"
-    symbols = SYMBOL.pack(0, 0, 0, 0, 0, 0) + SYMBOL.pack(1, 0x11, 0, 1, BASE + before, room)
-    section_names = b"\0.text\0.symtab\0.strtab\0.shstrtab\0.bss\0"
-    body = symbols + names + section_names
-    at = 64
+    names = b"\0" + named.encode() + b"\0kernbase\0"
+    at_room = BASE + len(HEADER) + len(text) + before
+    symbols = b"".join(
+        SYMBOL.pack(*fields)
+        for fields in (
+            (0, 0, 0, 0, 0, 0),
+            (1, 0x11, 0, 1, at_room, room),
+            (len(named) + 2, 0x10, 0, 0xFFF1, BASE, 0),
+        )
+    )
+    section_names = b"\0.text\0.symtab\0.strtab\0.shstrtab\0"
+    body = text + symbols + names + section_names
+    at, ends = 64, [64 + len(text), 64 + len(text) + len(symbols)]
     sections = b"".join(
         SECTION.pack(*fields)
         for fields in (
             (0, 0, 0, 0, 0, 0, 0, 0, 0, 0),
-            (1, 1, 2, BASE, at, 0, 0, 0, 1, 0),
-            (7, 2, 0, 0, at, len(symbols), 3, 1, 8, SYMBOL.size),
-            (15, 3, 0, 0, at + len(symbols), len(names), 0, 0, 1, 0),
-            (23, 3, 0, 0, at + len(symbols) + len(names), len(section_names), 0, 0, 1, 0),
-            (33, 8, 2, BASE - 0x800, at, 4096, 0, 0, 1, 0),
+            (1, 1, 2, BASE + len(HEADER), at, len(text), 0, 0, 1, 0),
+            (7, 2, 0, 0, ends[0], len(symbols), 3, 1, 8, SYMBOL.size),
+            (15, 3, 0, 0, ends[1], len(names), 0, 0, 1, 0),
+            (23, 3, 0, 0, ends[1] + len(names), len(section_names), 0, 0, 1, 0),
         )
     )
     head = b"\x7fELF\x02\x01\x01" + b"\0" * 9
     head += struct.pack(
-        "<HHIQQQIHHHHHH", 2, 183, 1, BASE, 0, at + len(body), 0, 64, 56, 0, SECTION.size, 6, 4
+        "<HHIQQQIHHHHHH", 2, 183, 1, BASE, 0, at + len(body), 0, 64, 56, 0, SECTION.size, 5, 4
     )
-    return HEADER + b"k" * before + b"." * room + b"K" * 100, head + body + sections
+    return HEADER + text + b"k" * before + b"." * room + b"K" * 100, head + body + sections
 
 
 @given(st.integers(0, 300), st.integers(0, 200), st.binary(min_size=1, max_size=300))
@@ -47,7 +57,7 @@ def test_the_root_is_where_the_symbol_says_and_nothing_else_changes(
 ) -> None:
     image, elf = kernel(len(root) + more, before)
     made = with_root(image, elf, root, "kernel")
-    assert made == HEADER + b"k" * before + root + b"." * more + b"K" * 100
+    assert made == HEADER + TEXT + b"k" * before + root + b"." * more + b"K" * 100
 
 
 def test_a_root_that_is_too_large_says_how_large_the_room_must_be() -> None:
@@ -70,7 +80,7 @@ def test_a_kernel_without_linux_header_is_told_the_option() -> None:
 
 def test_symbols_of_another_kernel_are_noticed() -> None:
     image, _ = kernel(1024, 0)
-    _, elf = kernel(1024, 5000)
+    _, elf = kernel(1024, 0, text=b"another kernel's code")
     with pytest.raises(ConfigurationError, match="not of one kernel"):
         with_root(image, elf, b"r", "kernel")
 
