@@ -4,7 +4,7 @@
 import asyncio
 
 import pytest
-from fake_freebsd import FakeFreeBSD
+from fake_sysctls import FakeFreeBSD
 from hypothesis import given
 from hypothesis import strategies as st
 
