@@ -24,7 +24,7 @@ def make_tree_once(tree: Path, what: str, say: Say, fill: Callable[[Path], None]
     with locked(tree.with_name(f"{tree.name}.lock"), f"the source {what}", say):
         if tree.is_dir():
             return tree
-        say(f"unpacking {what} (1 to 2 GB)")
+        say(f"unpacking {what}")
         began = time.monotonic()
         unfinished = tree.with_name(f".{tree.name}")
         remove_tree(unfinished)
