@@ -233,7 +233,10 @@ def places(target: str, guest: str | None, only: str | None) -> int:
     request = Request(loaded, chosen, project, cache_folder())
     say = say_to(Console(stderr=True))
     missing = False
-    for kernel in [only] if only else list(loaded.model.kernels):
+    there = [name for name, on in loaded.model.kernels.items() if chosen.known_as in on]
+    if only is not None and only not in there:
+        raise UsageError(f"no kernel {only!r} on {chosen.known_as}; there: {', '.join(there)}")
+    for kernel in [only] if only else there:
         click.echo(f"== kernel {kernel}")
         found = asyncio.run(find_places(request, kernel, say))
         for name, place in found:

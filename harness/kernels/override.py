@@ -109,7 +109,7 @@ def kernel_recipes(
     A kernel without a `source` table is the target's own in any case. Raises UsageError where the
     override has no kernel to hold for.
     """
-    recipes = {name: on[guest] for name, on in target.model.kernels.items()}
+    recipes = {name: on[guest] for name, on in target.model.kernels.items() if guest in on}
     if override is None:
         return recipes
     from_source = [name for name, recipe in recipes.items() if recipe.source is not None]

@@ -27,10 +27,12 @@ async def run_shell(request: Request, kernel: str, command: str, say: Say) -> in
 
     Raises UsageError for an unknown kernel, HarnessError as a boot does.
     """
-    if kernel not in request.target.model.kernels:
+    known_as = request.guest.known_as
+    kernels = [name for name, on in request.target.model.kernels.items() if known_as in on]
+    if kernel not in kernels:
         raise UsageError(
-            f"the target {request.target.name} has no kernel {kernel!r}; it has: "
-            + ", ".join(request.target.model.kernels)
+            f"the target {request.target.name} has no kernel {kernel!r} on {known_as}; it has: "
+            + ", ".join(kernels)
         )
     ready = await prepare_kernel(request, kernel, say)
     with tempfile.TemporaryDirectory(prefix="harness-shell-") as folder:

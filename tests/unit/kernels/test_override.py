@@ -195,3 +195,9 @@ def test_a_directory_has_nothing_to_pin(fake_linux: FakeLinux) -> None:
     override = SourceOverride(buggy=NamedTree(str(fake_linux.tree)))
     assert pinned(override, fake_linux.cache, fake_linux.said.append) == override
     assert fake_linux.said == []
+
+
+def test_a_kernel_may_be_missing_on_a_guest_that_has_no_arm_with_it() -> None:
+    target = _target(**BOTH)
+    target.model.kernels["kasan"] = {"linux-arm64": target.model.kernels["buggy"]["linux-x86_64"]}
+    assert set(kernel_recipes(target, "linux-x86_64", None)) == set(BOTH)
