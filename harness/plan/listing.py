@@ -39,6 +39,7 @@ def list_targets(project: Path) -> list[Listed]:
                     kernels={
                         kernel: _described(recipes[known_as])
                         for kernel, recipes in model.kernels.items()
+                        if known_as in recipes
                     },
                     arms=[arm.name for arm in model.arms_on(known_as)],
                     why_not=_why_not(guests.get(guest)),

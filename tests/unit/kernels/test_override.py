@@ -48,7 +48,7 @@ def _target(**kernels: Mapping[str, object]) -> Target:
     return Target("linux-some-race", Path("target.toml"), TargetModel.model_validate(content))
 
 
-BOTH = {
+BOTH: dict[str, Mapping[str, object]] = {
     "buggy": {"append": ["old_order=1"], "source": _SOURCE},
     "fixed": _PACKAGE | {"source": _SOURCE},
     "stock": _PACKAGE,
