@@ -152,6 +152,11 @@ GNUMACH = (
     Golden("panic",
            ["panic {cpu1} ../kern/slab.c:321: kmem_error: double free of 0xf5a3c010 in cache ipc"],
            "panic: double free of ADDR in cache ipc in kmem_error", "panic", "kmem_error"),
+    Golden("panic",
+           ["panic {cpu1} ../i386/intel/pmap.c:2194: pmap_enter: pmap_enter(7000a000, 1ffc8000) "
+            "falls in physical memory area!"],
+           "panic: pmap_enter(ADDR, ADDR) falls in physical memory area! in pmap_enter", "panic",
+           "pmap_enter"),
     Golden("old-panic", ["panic: zalloc: zone kalloc.8192 exhausted"],
            "panic: zalloc: zone kalloc.8192 exhausted", "panic", None),
     Golden("kdb", ["Stopped at  machine_idle+0x12: ret", "machine_idle(0)+0x12"],
