@@ -100,8 +100,8 @@ RULES = (
         # vm/vm_page.c: vm_page_free_prep(), vm_page_free_toq() in old kernels
         r"panic: (?:(?P<where>\w{1,60}): )?freeing mapped page",
         (
-            Form("panic: {where}: freeing mapped page", near=1, needs=(r"\w: freeing mapped page",),
-                 stack_needed=False),
+            Form("panic: {where}: freeing mapped page", near=1, stack_needed=False,
+                 needs=(r"panic: \w{1,60}: freeing mapped page",)),
             Form("panic: freeing mapped page", stack_needed=False),
         ),
         fatal=True,
