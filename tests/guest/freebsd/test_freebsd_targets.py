@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""FreeBSD's two races on kernels of the tree HARNESS_FREEBSD_SRC."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.paths import PROJECT
+
+SOURCE = os.environ.get("HARNESS_FREEBSD_SRC", "")
+pytestmark = [
+    pytest.mark.guest,
+    pytest.mark.freebsd,
+    pytest.mark.slow,
+    pytest.mark.timeout(3600),
+    pytest.mark.skipif(
+        not SOURCE,
+        reason="HARNESS_FREEBSD_SRC does not name a FreeBSD source tree (docs/freebsd.md)",
+    ),
+]
+FREED = "freeing mapped page"
+
+
+def campaign(target: str, results: Path, *arms: str, trials: int) -> dict[str, Any]:
+    """The summary's arms."""
+    done = subprocess.run(
+        [
+            str(Path(sys.executable).with_name("harness")), "repro", target, "--json",
+            "--source", SOURCE, "--trials", str(trials), "--seed", "1",
+            "--results", str(results), "--arms", ",".join(arms),
+        ],
+        cwd=PROJECT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode in (0, 3), done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)["arms"]
+    return found
+
+
+def test_a_mapped_page_is_freed_with_and_without_a_fail_point(tmp_path: Path) -> None:
+    arms = campaign("freebsd-cow-valid", tmp_path, "released", "fixed-free", trials=2)
+    assert arms["buggy"]["symptoms"] == {FREED: 2}
+    assert arms["released"]["symptoms"] == {FREED: 2}
+    for arm in ("fixed", "fixed-free"):
+        assert arms[arm]["survived"] == 2
+        assert arms[arm]["attempts"]["carried_out"] > 0  # the right to write was taken in time
+
+
+def test_a_collapse_frees_a_mapped_page_with_the_handling_of_2015(tmp_path: Path) -> None:
+    arms = campaign("freebsd-collapse", tmp_path, "buggy", trials=3)
+    assert arms["buggy"]["symptoms"].get(FREED, 0) >= 2
+    assert arms["fixed"]["survived"] == 3
+    met = [
+        json.loads(line)["counter"]
+        for heard in tmp_path.glob("*/trials/fixed-*/workload.jsonl")
+        for line in heard.read_text().splitlines()
+        if '"counter"' in line
+    ]
+    assert max(met) > 0  # the same states came up, and nothing happened
