@@ -17,7 +17,7 @@ from harness.kernels.source.tree import BuildFolder
 from harness.progress import Say
 
 _SAY_SECONDS = 5.0
-_POLL_SECONDS = 0.1
+_POLL_SECONDS = 0.02
 _PATIENCE_SECONDS = 5.0
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -117,11 +117,12 @@ def _end_group(process: "subprocess.Popen[bytes]") -> None:
     """Ends the program and all that it started; nobody is spared who takes too long or a second
     Ctrl-C."""
     try:
-        if process.poll() is None:
+        if _status(process) is None:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGTERM)
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(_PATIENCE_SECONDS)
+            deadline = time.monotonic() + _PATIENCE_SECONDS
+            while _status(process) is None and time.monotonic() < deadline:
+                time.sleep(_POLL_SECONDS)
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -132,10 +133,23 @@ def _watch(
     process: "subprocess.Popen[bytes]", progress: Callable[[], str], say: Say, what: str
 ) -> int:
     began = said = time.monotonic()
-    while True:
-        with suppress(subprocess.TimeoutExpired):
-            return process.wait(_POLL_SECONDS)
+    while (status := _status(process)) is None:
+        time.sleep(_POLL_SECONDS)
         now = time.monotonic()
         if now - said >= _SAY_SECONDS:
             said = now
             say(f"{what}: {now - began:.0f} s, {progress()}")
+    return status
+
+
+def _status(process: "subprocess.Popen[bytes]") -> int | None:
+    """Its exit status, of a signal the negative number; None while it runs.
+
+    It stays to be waited for, so that its group's number is nobody else's. Popen's own poll() and
+    wait(timeout) acquire a lock before the `try` that releases it: a Ctrl-C between the two leaves
+    it held, and the next wait() never returns.
+    """
+    found = os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    if found is None:
+        return None
+    return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
