@@ -2,7 +2,8 @@
 """A target's failpoints that the guest's own kernel carries out, for one trial."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from harness.errors import ConfigurationError, GuestError
@@ -19,6 +20,8 @@ from harness.plan.models import ArmModel, FailpointModel, TargetModel
 
 _SECONDS = 10.0
 """What reading all failpoints of a guest may take at a trial's end."""
+_SET_SECONDS = 60.0
+"""What setting them all may take, under TCG on a busy host, too."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +91,9 @@ class GuestSettings:
         Raises ConfigurationError where the kernel has no such failpoint or refuses the setting,
         GuestError where the guest does not answer.
         """
-        for failpoint in self._failpoints:
-            self._before[failpoint.name] = await failpoint.set(shell)
+        async with _time_to_set():
+            for failpoint in self._failpoints:
+                self._before[failpoint.name] = await failpoint.set(shell)
 
     def workload_command(self, command: str) -> str:
         """The workload's command as the failpoints need it."""
@@ -129,6 +133,20 @@ class GuestSettings:
 
 async def rehearse(failpoints: Sequence[GuestFailpoint], shell: Shell) -> None:
     """Sets and resets them in a guest that no trial runs in. Raises as `set` does."""
-    for failpoint in failpoints:
-        before = await failpoint.set(shell)
-        await failpoint.reset(shell, before)
+    async with _time_to_set():
+        for failpoint in failpoints:
+            before = await failpoint.set(shell)
+            await failpoint.reset(shell, before)
+
+
+@asynccontextmanager
+async def _time_to_set() -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(_SET_SECONDS):
+            yield
+    except TimeoutError as error:
+        raise GuestError(
+            f"the failpoints inside the guest were not set within {_SET_SECONDS:g} s: a pause or "
+            "long hold that the guest's shell runs into stops who sets them; limit it by [pid N], "
+            "a count or a percentage"
+        ) from error

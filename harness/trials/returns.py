@@ -131,9 +131,12 @@ class ForcedReturns:
                     await self._answer_one(client)
                 for address in self._points:
                     await client.clear_breakpoint(address)
-        except (GuestError, QMPError, EOFError, OSError) as error:
+        except (GuestError, ConfigurationError, QMPError, EOFError, OSError) as error:
             if not self._end.is_set():
                 self.failure = f"the gdb server: {error}"
+        except Exception as error:
+            # a guest that stays stopped for it shows no life, which is not its own doing
+            self.failure = f"the gdb server: {error!r}"
 
     async def _answer_one(self, client: GdbClient) -> None:
         """Waits for the next call, or the end; the guest is stopped on return."""

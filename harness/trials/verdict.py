@@ -139,6 +139,8 @@ def _judge_plain(seen: Observations) -> Judgement:
 def failed(seen: Observations) -> bool:
     """Whether a plain workload itself says, by its exit status, that something is wrong."""
     status = seen.workload_status
+    if seen.boot_error is not None or seen.lost is not None:
+        return False  # void for another reason: a fault of the host's is nobody's symptom
     return seen.plain and status is not None and status not in {0, *_UNTESTED, *_SIGNALLED}
 
 

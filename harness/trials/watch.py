@@ -161,12 +161,16 @@ class Watch:
 
     async def follow_life(self) -> None:
         """Hears whether the guest answers: all the life that a plain workload shows."""
-        with suppress(GuestError):
+        try:
             while True:
                 await self.guest.channel.ping()
                 self._silent = 0.0
                 self._alive_at = self.wall_seconds, self.cpu_seconds
                 await asyncio.sleep(_LIFE_SECONDS)
+        except GuestError:
+            pass  # follow_workload hears of it, too
+        except Exception as error:
+            self.fail(f"asking whether the guest answers: {error!r}")
 
     def _shows_life(self, event: WorkloadEvent) -> bool:
         """Not if it is a heartbeat that says itself that nobody has got on since the last one."""
@@ -283,6 +287,8 @@ class Watch:
                 self.seen.overdue_seconds = self.wall_seconds
             elif self._is_quiet():
                 self.seen.silent_seconds = self.wall_seconds - self._alive_at[0]
+            elif self.arm.boot_only and not self.guest.console.received:
+                self.seen.lost = "the guest printed nothing until the trial's time was over"
             else:
                 self.seen.out_of_time = True
             self.ended.set()
@@ -366,7 +372,8 @@ async def _let_console_end(watch: Watch, exited: "asyncio.Task[int]") -> None:
         async with asyncio.timeout(_DRAIN_SECONDS):
             await asyncio.shield(exited)
             await watch.guest.console.drained()
-    if exited.done() and watch.arm.boot_only and exited.result() == 0:
+    has_booted = watch.arm.boot_only and watch.guest.console.received > 0
+    if exited.done() and has_booted and exited.result() == 0:
         watch.seen.powered_off = True
     elif exited.done():
         watch.seen.lost = f"QEMU ended with status {exited.result()} during the trial"

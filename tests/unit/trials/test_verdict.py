@@ -164,6 +164,19 @@ def test_a_plain_workload_is_judged_by_its_status(
     assert ending_of(seen, judgement) == ending
 
 
+@pytest.mark.parametrize(
+    "seen",
+    [
+        Observations(started=True, plain=True, workload_status=1, lost="QEMU ended"),
+        Observations(started=True, plain=True, workload_status=1, boot_error="QEMU ended"),
+    ],
+)
+def test_a_status_beside_a_fault_of_the_host_is_no_symptom(seen: Observations) -> None:
+    judgement = judge(seen)
+    assert (judgement.verdict, judgement.reason) == (V.VOID, "QEMU ended")
+    assert ending_of(seen, judgement) is None
+
+
 def test_a_plain_workload_needs_no_end() -> None:
     judgement = judge(Observations(started=True, plain=True, out_of_time=True))
     assert judgement.verdict == V.SURVIVED

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What a trial keeps of a workload's lines."""
 
+import asyncio
 import json
 from dataclasses import replace
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ from harness.hangs.evidence import Awaited, GuestThread
 from harness.plan.models import PlainModel, SymptomModel
 from harness.qemu.guest import RunningGuest
 from harness.trials.arm import PreparedArm
+from harness.trials.verdict import Verdict, judge
 from harness.trials.watch import Watch
 
 
@@ -149,3 +151,26 @@ def test_a_quiet_workload_gets_more_time_and_is_then_no_survivor() -> None:
     seen.check_time()
     assert seen.ended.is_set() and not seen.seen.out_of_time
     assert round(seen.seen.silent_seconds or 0) == 104
+
+
+def boot_that_is_over(printed: int) -> Watch:
+    seen = plain(boot_only=True)
+    seen.arm = replace(seen.arm, trial_seconds=0.0)
+    cast(SimpleNamespace, seen.guest).console = SimpleNamespace(received=printed)
+    seen.check_time()
+    return seen
+
+
+def test_a_boot_that_printed_nothing_has_not_survived() -> None:
+    assert judge(boot_that_is_over(0).seen).verdict == Verdict.VOID
+    assert judge(boot_that_is_over(80).seen).verdict == Verdict.SURVIVED
+
+
+def test_a_ping_that_fails_by_the_harness_is_no_hang() -> None:
+    async def broken() -> None:
+        raise RuntimeError("a mistake")
+
+    seen = plain()
+    cast(SimpleNamespace, seen.guest).channel = SimpleNamespace(ping=broken)
+    asyncio.run(seen.follow_life())
+    assert seen.ended.is_set() and judge(seen.seen).verdict == Verdict.VOID
