@@ -2,13 +2,13 @@
 """What every mechanism inside the guest offers: set and checked, read, reset."""
 
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Protocol
 
 from harness.console.channel import CommandResult
 from harness.errors import ConfigurationError
-from harness.failpoints.grammar import Setting, parse_setting
+from harness.failpoints.grammar import Setting, Term, parse_setting
 
 
 class Shell(Protocol):
@@ -94,11 +94,27 @@ async def write(shell: Shell, file: str, text: str, where: str) -> None:
 
 
 def same_effect(asked: Setting, text: str) -> bool:
-    """Whether a kernel's words mean the setting: terms that are never reached may be left out."""
+    """Whether a kernel's words mean the setting, or what executions since then have left of it.
+
+    Terms that are never reached may be left out, and so may those that are used up; of others the
+    counts may have gone down: the place can have been passed before the setting was read back.
+    """
     try:
-        return parse_setting(text).reachable_terms == asked.reachable_terms
+        found = list(parse_setting(text).reachable_terms)
     except ConfigurationError:
         return False
+    for term in asked.reachable_terms:
+        if found and _is_left_of(term, found[0]):
+            found.pop(0)
+        elif term.count is None:
+            return False
+    return not found
+
+
+def _is_left_of(asked: Term, found: Term) -> bool:
+    if asked.count is None or found.count is None:
+        return asked == found
+    return found.count <= asked.count and replace(found, count=asked.count) == asked
 
 
 def unknown(where: str, kind: str, name: str, known: list[str]) -> ConfigurationError:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from harness.console.channel import CommandResult
 from harness.errors import ConfigurationError
-from harness.failpoints.grammar import PPM_ALWAYS, Action, Setting, Term
-from harness.failpoints.inside.base import Reading, Shell, unknown
+from harness.failpoints.grammar import PPM_ALWAYS, Action, Setting, Term, parse_setting
+from harness.failpoints.inside.base import Reading, Shell, same_effect, unknown
 
 TREE = "debug.fail_point"
 _STATUS = "status_"
@@ -73,7 +73,8 @@ class SysctlFailpoint:
                 f"{self._where}: {self.variable} does not take `{self.setting}`: {_said(result)}"
             )
         now = (await self.read(shell)).setting
-        if now not in (freebsd_text(self.setting), freebsd_text(self.setting, may_sleep=False)):
+        texts = freebsd_text(self.setting), freebsd_text(self.setting, may_sleep=False)
+        if now not in texts and not any(same_effect(parse_setting(t), now) for t in texts):
             raise ConfigurationError(
                 f"{self._where}: set to `{self.setting}`, {self.variable} reads `{now}`: is the "
                 "workload or the set-up setting it as well?"

@@ -170,6 +170,44 @@ def test_a_kernel_without_hooks_is_an_error(tmp_path: Path) -> None:
         asyncio.run(hook.set(Folder(tmp_path)))
 
 
+class Passing(Folder):
+    """A hook that is passed before it is read back."""
+
+    left = ""
+
+    async def run(self, command: str) -> CommandResult:
+        done = await super().run(command)
+        if command.startswith("echo"):
+            self.write("fail_point/mkdir", self.left)
+        return done
+
+
+@pytest.mark.parametrize(
+    ("asked", "left", "same"),
+    [
+        ("3*return(5)", "1*return(5)", True),
+        ("3*return(5)", "off", True),
+        ("2*return(1)->return(5)", "return(5)", True),
+        ("2*off->4*sleep(1)", "4*sleep(1)", True),
+        ("3*return(5)", "4*return(5)", False),
+        ("3*return(5)", "return(5)", False),
+        ("return(5)", "off", False),
+        ("3*return(5)", "1*return(6)", False),
+    ],
+)
+def test_what_is_left_of_a_setting_is_no_other(
+    guest: Folder, asked: str, left: str, same: bool
+) -> None:
+    passing = Passing(guest.root)
+    passing.left = left
+    hook = HookFailpoint("x", "mkdir", parse_setting(asked))
+    if same:
+        asyncio.run(hook.set(passing))
+    else:
+        with pytest.raises(ConfigurationError, match=r"it reads"):
+            asyncio.run(hook.set(passing))
+
+
 def test_a_hook_that_somebody_else_sets_is_noticed(guest: Folder) -> None:
     class Racing(Folder):
         async def run(self, command: str) -> CommandResult:

@@ -87,6 +87,16 @@ def test_another_setting_than_asked_for_is_an_error() -> None:
         set_on(Forgetful("fault"), "return(5)")
 
 
+def test_a_count_that_has_gone_down_already_is_what_was_asked_for() -> None:
+    class Hot(FakeFreeBSD):
+        def _normalised(self, value: str, nonsleepable: bool) -> str | None:
+            return "2*delay(3000)"
+
+    set_on(Hot("fault"), "5*sleep(3)")
+    with pytest.raises(ConfigurationError, match=r"reads `2\*delay\(3000\)`"):
+        set_on(Hot("fault"), "1*sleep(3)")
+
+
 @pytest.mark.parametrize("setting", ["1*pause->return(1)", "50%off->return(1)"])
 def test_what_freebsd_drops_is_refused(setting: str) -> None:
     with pytest.raises(ConfigurationError, match="drops what stands behind a pause"):
