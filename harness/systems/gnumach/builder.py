@@ -121,9 +121,10 @@ class GnuMachBuilder:
             log = folder.path / "autoreconf.log"
             run([str(folder.source), "autoreconf", "-i"], "autoreconf", log)
         log = folder.path / "configure.log"
-        if not (objects / "config.status").is_file():
+        if not ((objects / "config.status").is_file() and log.is_file()):
             run([str(objects), *self._configure(folder)], "configure", log)
-            _refuse_unknown(log.read_text(errors="replace"), self.files)
+        # each time: what was refused once has left a config.status behind
+        _refuse_unknown(log.read_text(errors="replace"), self.files)
         jobs = f"-j{len(os.sched_getaffinity(0))}"
         make = ["make", "V=0", jobs, "--output-sync=target", "gnumach"]
         run([str(objects), *make], "make gnumach", folder.log)

@@ -8,6 +8,7 @@ import pytest
 
 from harness.errors import ConfigurationError, InfrastructureError
 from harness.kernels.source.builder import TreeKind
+from harness.kernels.source.tree import BuildFolder
 from harness.plan.models import SourceRecipe
 from harness.systems.gnumach import builder as module
 from harness.systems.gnumach.builder import GNU_MACH, gnumach_builder, own_configurations
@@ -66,6 +67,19 @@ def test_options_that_the_tree_does_not_know_are_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"does not know --enable-smp.*x\.configure"):
         module._refuse_unknown(log, [Path("x.configure")])
     module._refuse_unknown("configure: creating ./config.status\n", [])
+
+
+def test_options_that_the_tree_does_not_know_are_refused_every_time(tmp_path: Path) -> None:
+    folder = BuildFolder(tmp_path / "build")
+    configure = folder.source / "configure"
+    warning = "configure: WARNING: unrecognized options: --enable-smp"
+    script(configure, f"echo '{warning}'; touch config.status")
+    (tmp_path / "x.configure").write_text("--enable-smp\n")
+    made = gnumach_builder(recipe("x.configure"), "i386", tmp_path, tmp_path, print)
+    for _ in range(2):
+        with pytest.raises(ConfigurationError, match="does not know --enable-smp"):
+            made.build(folder, "gnumach", tmp_path, print)
+        assert (folder.objects / "config.status").is_file()
 
 
 def test_another_option_is_another_kernel(tmp_path: Path) -> None:
