@@ -6,12 +6,14 @@ import json
 import platform
 import secrets
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import harness
 from harness.errors import ConfigurationError
+from harness.files import file_hash
 from harness.kernels.override import kernel_recipes, pinned
 from harness.plan.load import Target
 from harness.plan.models import RunModel
@@ -175,6 +177,25 @@ def inputs_hash(request: Request) -> str:
             [request.target.model.model_dump(), request.guest.model.model_dump()], sort_keys=True
         ).encode()
     )
-    for file in (workloads / request.target.model.workload.program, *sorted(workloads.glob("*.h"))):
+    program = workloads / request.target.model.workload.program
+    # one of the user's own is named by its absolute path, and finds the headers beside it
+    headers = program.parent if request.target.model.workload.program else workloads
+    for file in (program, *sorted(headers.glob("*.h"))):
         digest.update(file.read_bytes() if file.is_file() else b"")
+    for text in _own_files(request):
+        digest.update(text.encode())
     return digest.hexdigest()
+
+
+def _own_files(request: Request) -> Iterator[str]:
+    """What tells the user's own initramfs and modules from others; the kernel has its identity."""
+    model = request.target.model
+    if model.own_initrd is not None:
+        initrd = Path(model.own_initrd)
+        yield file_hash(initrd) if initrd.is_file() else "none"
+    for kernels in model.kernels.values():
+        recipe = kernels.get(request.guest.known_as)
+        if recipe is not None and recipe.modules is not None:
+            for file in sorted(Path(recipe.modules).rglob("*")):
+                found = file.lstat()
+                yield f"{file} {found.st_size} {found.st_mtime_ns}\n"
