@@ -91,6 +91,8 @@ def export(commit: Commit, into: Path) -> None:
             errors="replace",
             check=False,
         )
+        if archive.stdout is not None:
+            archive.stdout.close()  # else git waits for ever for a tar that has given up
         said = archive.stderr.read().decode(errors="replace") if archive.stderr else ""
     if archive.returncode != 0 or unpacking.returncode != 0:
         raise InfrastructureError(

@@ -159,6 +159,11 @@ def _archive(package: Package, which: str) -> Iterator[tarfile.TarFile]:
         except tarfile.TarError as error:
             process.kill()
             raise InfrastructureError(f"{package.file} cannot be unpacked: {error}") from error
+    # a stream that was cut off between two members is a whole archive to tarfile
+    if process.returncode != 0:
+        raise InfrastructureError(
+            f"{package.file} cannot be unpacked: dpkg-deb ended with status {process.returncode}"
+        )
 
 
 def _drain(stream: IO[bytes]) -> None:

@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Kernels from git repositories, local and by URL (file://, so without a network)."""
 
+import os
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
 from fake_linux import FakeLinux
 
 from harness.errors import ConfigurationError, InfrastructureError
-from harness.kernels.source.git import local_commit, remote_commit, repository_stem
+from harness.kernels.source.git import Commit, export, local_commit, remote_commit, repository_stem
 
 
 @pytest.fixture
@@ -150,6 +152,26 @@ def test_an_export_that_was_killed_is_made_anew(history: FakeLinux) -> None:
     history.build(git="../tree", ref="v1")
     assert not (history.cache / f"sources/git-{commit}/mm/stray.c").exists()
     shutil.rmtree(history.cache / "sources")
+
+
+def test_an_export_that_cannot_be_unpacked_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git = tmp_path / "git"
+    git.write_text("#!/bin/sh\nexec head -c 4000000 /dev/zero\n")
+    git.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    failures: list[InfrastructureError] = []
+
+    def give_up() -> None:
+        with pytest.raises(InfrastructureError) as error:
+            export(Commit(tmp_path, "0" * 40), tmp_path / "nowhere")
+        failures.append(error.value)
+
+    exporting = threading.Thread(target=give_up, daemon=True)
+    exporting.start()
+    exporting.join(10)
+    assert "cannot be exported" in str(failures[0])
 
 
 @pytest.mark.parametrize(

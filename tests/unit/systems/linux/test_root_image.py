@@ -183,6 +183,18 @@ def test_a_damaged_package(tmp_path: Path) -> None:
         unpack_root([good], tmp_path / "tree")
 
 
+def test_an_archive_that_ends_too_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    good = package(tmp_path, BASE)
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "whole.tar").write_bytes(tar(BASE[:3]))
+    tool = tmp_path / "dpkg-deb"
+    tool.write_text(f"#!/bin/sh\ncat {tmp_path}/whole.tar\nexit 2\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(InfrastructureError, match="dpkg-deb ended with status 2"):
+        unpack_root([good], tmp_path / "tree")
+
+
 def test_a_path_that_leaves_the_root(tmp_path: Path) -> None:
     bad = package(tmp_path, [("./usr/../../etc/x", b"", 0o644, 0, 0)])
     (tmp_path / "tree").mkdir()
