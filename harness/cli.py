@@ -39,9 +39,13 @@ from harness.trials.start import Options, resume_campaign, start_campaign
 
 DEFAULT_TARGET = "linux-swapin-aba"
 _PLAIN_WIDTH = 250
+_EXIT_CODES = (
+    "Exit codes: 0 the claim holds, 1 it does not, 2 usage or configuration, 3 inconclusive within "
+    "the budget, 4 infrastructure, 130 interrupted. shell ends with the command's own status."
+)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=_EXIT_CODES)
 @click.version_option(harness.__version__, prog_name="harness")
 def cli() -> None:
     """Reproduce kernel races under QEMU, and say how often they reproduce."""

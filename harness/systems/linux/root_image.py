@@ -14,6 +14,7 @@ from harness.disk_tools import find_tool, missing_disk_tools
 from harness.errors import ConfigurationError, InfrastructureError
 from harness.kernels.apt import download_with_dependencies
 from harness.kernels.packaged import DEBIAN_ARCHITECTURES
+from harness.kernels.source.interrupt import interruptible
 from harness.plan.models import RootModel
 from harness.progress import Say
 from harness.systems.linux import debian_root
@@ -63,6 +64,14 @@ def root_image(model: RootModel, arch: str, cache: Path, say: Say) -> Path:
         return image
     if missing := missing_disk_tools():
         raise InfrastructureError(missing)
+    with interruptible():
+        _make(image, model, names, arch, cache, say)
+    return image
+
+
+def _make(
+    image: Path, model: RootModel, names: list[str], arch: str, cache: Path, say: Say
+) -> None:
     image.parent.mkdir(parents=True, exist_ok=True)
     umask = os.umask(0o022)  # what is made here is the guest's, whoever makes it
     unfinished = image.with_name(f".{image.name}.{os.getpid()}")
@@ -85,7 +94,6 @@ def root_image(model: RootModel, arch: str, cache: Path, say: Say) -> Path:
     finally:
         os.umask(umask)
         unfinished.unlink(missing_ok=True)
-    return image
 
 
 def _add_own_files(root: debian_root.Root) -> None:
