@@ -11,8 +11,9 @@ def decide_alone(rule: StopRule, verdicts: Sequence[str]) -> Decision:
     """The claim of all trials so far; `verdicts` are the ledger's, voids among them.
 
     `seen` once the symptom was, `clean` while every trial survived, else `inconclusive`: something
-    else went wrong. The campaign stops at `rule.budget` counted trials. Nothing is tested, so there
-    is neither a p-value nor a confidence; the rate's interval says what can be said.
+    else went wrong, or no trial has counted. The campaign stops at `rule.budget` counted trials.
+    Nothing is tested, so there is neither a p-value nor a confidence; the rate's interval says what
+    can be said.
     """
     counted = [verdict for verdict in verdicts if verdict != "void"]
     events = counted.count("reproduced")
@@ -21,6 +22,8 @@ def decide_alone(rule: StopRule, verdicts: Sequence[str]) -> Decision:
     interval = f"[{found.low:.2f}, {found.high:.2f}] with confidence {rule.confidence:g}"
     if events:
         claim, reason = Claim.SEEN, f"seen in {events} of {len(counted)} trials"
+    elif not counted:
+        claim, reason = Claim.INCONCLUSIVE, "no trial has counted"
     elif survived == len(counted):
         claim, reason = Claim.CLEAN, f"nothing was seen in {len(counted)} trials"
     else:

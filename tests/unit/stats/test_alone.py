@@ -12,7 +12,6 @@ RULE = StopRule(budget=4, every_trial=True)
 @pytest.mark.parametrize(
     ("verdicts", "claim", "stop"),
     [
-        ([], Claim.CLEAN, False),
         (["survived"] * 3, Claim.CLEAN, False),
         (["survived"] * 4, Claim.CLEAN, True),
         (["survived", "void", "survived", "survived"], Claim.CLEAN, False),
@@ -33,3 +32,9 @@ def test_silence_is_told_with_how_much_it_says() -> None:
         "nothing was seen in 4 trials, rate [0.00, 0.60]"
         in decide_alone(RULE, ["survived"] * 4).reason
     )
+
+
+@pytest.mark.parametrize("verdicts", [[], ["void"] * 5])
+def test_without_a_trial_that_counts_nothing_is_clean(verdicts: list[str]) -> None:
+    decision = decide_alone(StopRule(budget=10, every_trial=True), verdicts)
+    assert (decision.claim, decision.trials, decision.stop) == (Claim.INCONCLUSIVE, 0, False)
