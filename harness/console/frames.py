@@ -6,7 +6,7 @@ A frame is, little endian::
     u8 0xA5 | u8 0x5A | u8 type | u8 flags | u16 id | u16 length | payload | u32 crc
 
 with the CRC-32 of IEEE 802.3 over everything between the magic and itself. `id` names the request
-that a frame belongs to; 0 is nobody's. The other end is harness/systems/linux/init.c.
+that a frame belongs to; 0 is nobody's. The other end is harness/systems/agent/frames.h.
 """
 
 import struct

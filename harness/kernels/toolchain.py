@@ -105,15 +105,17 @@ def compile_static(
     cache: Path,
     arch: str,
     *,
+    parts: Sequence[Path] = (),
     include: Path | None = None,
     text_base: int | None = None,
     more: Sequence[str] = (),
 ) -> Path:
-    """Compiles one C file into a static program at fixed addresses; returns its path.
+    """Compiles a C file, with the `parts` that it needs, into a static program; returns its path.
 
-    `arch` is the harness's name of the guest's architecture. Raises ConfigurationError with the
-    compiler's own message where the source is wrong, InfrastructureError where there is no
-    compiler, with the packages to install. `more` are further flags.
+    The program is at fixed addresses, and named after `source`. `arch` is the harness's name of the
+    guest's architecture; `more` are further flags. Raises ConfigurationError with the compiler's
+    own message where the source is wrong, InfrastructureError where there is no compiler, with the
+    packages to install.
     """
     flags = static_flags(text_base, more)
     if include is not None:
@@ -121,13 +123,15 @@ def compile_static(
     if missing := missing_compiler(arch):
         raise InfrastructureError(missing)
     compiler = compiler_for(arch)
-    program = program_file(source, include, cache, [_compiler_version(compiler), *flags])
+    ingredients = [_compiler_version(compiler), *flags]
+    ingredients += [hashlib.sha256(part.read_bytes()).hexdigest() for part in parts]
+    program = program_file(source, include, cache, ingredients)
     if program.exists():
         return program
     program.parent.mkdir(parents=True, exist_ok=True)
     unfinished = program.with_name(f".{program.name}.{os.getpid()}")
     done = subprocess.run(
-        [compiler, "-o", str(unfinished), str(source), *flags],
+        [compiler, "-o", str(unfinished), str(source), *map(str, parts), *flags],
         capture_output=True,
         text=True,
         check=False,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from harness.errors import ConfigurationError
 from harness.kernels.toolchain import WORKLOAD_BASE
+from harness.systems import agent
 from harness.systems.freebsd.architecture import architecture
 from harness.systems.freebsd.clang import Clang, find_clang
 
@@ -45,12 +46,11 @@ def compile_shim(cache: Path) -> Path:
 def compile_init(arch: str, cache: Path) -> Path:
     """The micro-guest's init; `arch` is the harness's name. Raises HarnessError."""
     folder = _FOLDER / "init"
-    flags = _program_flags(arch, folder)
     what = _Compilation(
         f"init-{arch}",
-        (*_library(), *sorted(folder.glob("*.c"))),
-        (*_headers(), *sorted(folder.glob("*.h"))),
-        flags,
+        (*_library(), *agent.AGENT, *sorted(folder.glob("*.c"))),
+        (*_headers(), *agent.headers(), *sorted(folder.glob("*.h"))),
+        (*_program_flags(arch, folder), "-I", str(agent.INCLUDE)),
     )
     return _compiled(what, cache)
 

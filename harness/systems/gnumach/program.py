@@ -14,6 +14,7 @@ from pathlib import Path
 
 from harness.errors import ConfigurationError, InfrastructureError
 from harness.kernels.toolchain import CROSS_COMPILERS, WORKLOAD_BASE
+from harness.systems import agent
 
 SOURCES = Path(__file__).parent / "guest"
 SHIM_BASE = 0x600_0000
@@ -50,12 +51,14 @@ def compile_bootstrap(workload: Path, arch: str, cache: Path, more: Sequence[str
     Headers of the workload are beside it; `more` are further flags. Raises ConfigurationError with
     the compiler's message where the workload is wrong, InfrastructureError without a compiler.
     """
-    headers = (*sorted(SOURCES.glob("*.h")), *sorted(workload.parent.glob("*.h")))
-    flags = (
-        *_MODES[arch], "-g", "-I", str(SOURCES), "-I", str(workload.parent),
-        f"-Wl,-Ttext-segment={WORKLOAD_BASE:#x}", *more,
+    headers = (
+        *sorted(SOURCES.glob("*.h")), *agent.headers(), *sorted(workload.parent.glob("*.h")),
     )  # fmt: skip
-    sources = (*(SOURCES / name for name in _PROGRAM), workload)
+    flags = (
+        *_MODES[arch], "-g", "-I", str(SOURCES), "-I", str(agent.INCLUDE),
+        "-I", str(workload.parent), f"-Wl,-Ttext-segment={WORKLOAD_BASE:#x}", *more,
+    )  # fmt: skip
+    sources = (*(SOURCES / name for name in _PROGRAM), *agent.FRAMES, workload)
     return _compiled(_Compilation(workload.stem, sources, headers, flags), cache)
 
 

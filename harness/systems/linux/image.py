@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from harness.files import write_atomically
+from harness.kernels.toolchain import compile_static
+from harness.systems import agent
 from harness.systems.linux import cpio
 
-INIT_SOURCE = Path(__file__).with_name("init.c")
 WORKLOAD_PATH = "/workload"
 
 _APPLETS = """
@@ -29,6 +30,12 @@ class Userland:
     workload: Path | None
     modules: tuple[tuple[str, bytes], ...]
     files: tuple[tuple[str, bytes], ...] = ()
+
+
+def compile_init(arch: str, cache: Path) -> Path:
+    """The micro-guest's init; `arch` is the harness's name. Raises HarnessError."""
+    source = Path(__file__).with_name("init.c")
+    return compile_static(source, cache, arch, parts=agent.AGENT, include=agent.INCLUDE)
 
 
 def build_initramfs(userland: Userland, cache: Path) -> Path:

@@ -31,10 +31,10 @@ from harness.systems.linux.guest_compiler import (
     kept_program,
 )
 from harness.systems.linux.image import (
-    INIT_SOURCE,
     WORKLOAD_PATH,
     Userland,
     build_initramfs,
+    compile_init,
     load_commands,
 )
 from harness.systems.linux.modules import load_order
@@ -100,7 +100,7 @@ class Linux:
             )
         loaded = load_order(kernel.modules, modules) if kernel.modules is not None else []
         userland = Userland(
-            init=compile_static(INIT_SOURCE, cache, guest.arch),
+            init=compile_init(guest.arch, cache),
             busybox=_busybox(guest, cache, say),
             workload=order.workload,
             modules=tuple(loaded),

@@ -43,6 +43,16 @@ def test_a_changed_header_is_another_program(source: Path) -> None:
     assert subprocess.run([second], check=False).returncode == 43
 
 
+def test_a_program_of_several_files_is_compiled_anew_when_one_changes(source: Path) -> None:
+    source.write_text("int status(void);\nint main(void) { return status(); }\n")
+    part = source.with_name("part.c")
+    programs = []
+    for status in (44, 45):
+        part.write_text(f"int status(void) {{ return {status}; }}\n")
+        programs.append(compile_static(source, source.parent / "cache", ARCH, parts=[part]))
+    assert [subprocess.run([p], check=False).returncode for p in programs] == [44, 45]
+
+
 def test_a_wrong_source_is_told_in_the_compiler_s_words(source: Path) -> None:
     source.write_text("int main(void) { return nonsense; }\n")
     with pytest.raises(ConfigurationError, match=r"tool.c does not compile:(.|\n)*nonsense") as got:

@@ -4,25 +4,18 @@
  *
  * The port is driven from here by polling, with the I/O permissions that the master device port
  * gives (mach_i386.defs: i386_io_perm_create): no driver of the kernel takes part, so that a kernel
- * whose memory is deadlocked can still be talked to. Frames: harness/console/frames.py. There are no
- * files and no shell here: a command is `workload` with its arguments or one of the few others that
- * `help` lists.
+ * whose memory is deadlocked can still be talked to. There are no files and no shell here: a
+ * command is `workload` with its arguments or one of the few others that `help` lists.
  */
+#include "frames.h"
 #include "mach.h"
 
-enum frame_type {
-	F_PING = 1, F_EXEC = 2, F_KILL = 3, F_POWEROFF = 8, F_WINSIZE = 9,
-	F_READY = 65, F_PONG = 66, F_OUTPUT = 67, F_EXIT = 68, F_ERROR = 71,
-};
-enum { FLAG_TERMINAL = 1 };
-enum { MAX_PAYLOAD = 2048, OUTPUT_CHUNK = 1024, HEADER = 8, TRAILER = 4, MAX_WORDS = 64 };
+enum { OUTPUT_CHUNK = 1024, MAX_WORDS = 64 };
 enum { COM2 = 0x2f8, DATA = 0, FIFO = 2, LINE = 3, STATUS = 5 };	/* a 16550's registers */
 enum { POLL_MS = 10, BUSY_POLLS = 200 };
 enum { STATUS_KILLED = 137, STATUS_UNKNOWN = 127 };
 
 port_t host_privileged_port, device_master_port;
-
-static uint32_t crc_table[256];
 
 /* The workload that runs: its request, its words, and its end. */
 static volatile uint16_t running;	/* 0: none */
@@ -44,56 +37,24 @@ static void out8(uint16_t port, uint8_t value)
 	__asm__ volatile("outb %0, %1" : : "a"(value), "Nd"(port));
 }
 
-static void make_crc_table(void)
+static void send_frame(int type, uint16_t id, const void *payload, size_t n)
 {
-	for (uint32_t n = 0; n < 256; n++) {
-		uint32_t c = n;
+	static uint8_t f[MAX_FRAME];
+	size_t bytes = frame_encode(f, type, id, payload, n);
 
-		for (int k = 0; k < 8; k++)
-			c = c & 1 ? 0xedb88320u ^ c >> 1 : c >> 1;
-		crc_table[n] = c;
-	}
-}
-
-static uint32_t crc32(const uint8_t *p, size_t n)
-{
-	uint32_t c = ~0u;
-
-	while (n--)
-		c = crc_table[(c ^ *p++) & 255] ^ c >> 8;
-	return ~c;
-}
-
-static void put16(uint8_t *p, uint32_t v) { p[0] = (uint8_t)v; p[1] = (uint8_t)(v >> 8); }
-static uint32_t get16(const uint8_t *p) { return p[0] | (uint32_t)p[1] << 8; }
-static void put32(uint8_t *p, uint32_t v) { put16(p, v); put16(p + 2, v >> 16); }
-static uint32_t get32(const uint8_t *p) { return get16(p) | get16(p + 2) << 16; }
-
-static void send_frame(int type, uint32_t id, const void *payload, size_t n)
-{
-	static uint8_t f[HEADER + MAX_PAYLOAD + TRAILER];
-
-	f[0] = 0xa5;
-	f[1] = 0x5a;
-	f[2] = (uint8_t)type;
-	f[3] = 0;
-	put16(f + 4, id);
-	put16(f + 6, (uint32_t)n);
-	memcpy(f + HEADER, payload, n);
-	put32(f + HEADER + n, crc32(f + 2, HEADER - 2 + n));
-	for (size_t i = 0; i < HEADER + n + TRAILER; i++) {
+	for (size_t i = 0; i < bytes; i++) {
 		while (!(in8(COM2 + STATUS) & 0x20))	/* room for a byte */
 			swtch_pri(0);
 		out8(COM2 + DATA, f[i]);
 	}
 }
 
-static void send_text(int type, uint32_t id, const char *text)
+static void send_text(int type, uint16_t id, const char *text)
 {
 	send_frame(type, id, text, length(text));
 }
 
-static void send_exit(uint32_t id, int status)
+static void send_exit(uint16_t id, int status)
 {
 	uint8_t payload[4];
 
@@ -113,7 +74,7 @@ static void run_workload(void *unused)
 	workload_ended(workload_main(word_count, word));
 }
 
-static void list_commands(uint32_t id)
+static void list_commands(uint16_t id)
 {
 	char text[512];
 
@@ -125,7 +86,7 @@ static void list_commands(uint32_t id)
 	send_text(F_OUTPUT, id, text);
 }
 
-static void execute(uint32_t id, uint32_t flags, const char *command)
+static void execute(uint16_t id, uint32_t flags, const char *command)
 {
 	char line[256];
 
@@ -148,7 +109,7 @@ static void execute(uint32_t id, uint32_t flags, const char *command)
 			at++;
 	}
 	if (word_count && same(word[0], "workload")) {
-		running = (uint16_t)id;
+		running = id;
 		ended = 0;
 		start_thread(run_workload, NULL, 0);
 	} else if (word_count == 2 && same(word[0], "trial")) {
@@ -166,58 +127,40 @@ static void execute(uint32_t id, uint32_t flags, const char *command)
 	}
 }
 
-static void handle(int type, uint32_t flags, uint32_t id, const uint8_t *payload, size_t n)
+static void handle(const struct frame *f)
 {
-	switch (type) {
+	switch (f->type) {
 	case F_PING:
-		send_frame(F_PONG, id, payload, n);
+		send_frame(F_PONG, f->id, f->payload, f->length);
 		break;
 	case F_EXEC:
-		execute(id, flags, (const char *)payload);
+		execute(f->id, f->flags, (const char *)f->payload);
 		break;
 	case F_KILL:
 		/* its threads may be stuck in the kernel: they are left where they are */
-		if (running == id)
+		if (running == f->id)
 			workload_ended(STATUS_KILLED);
 		break;
 	case F_WINSIZE:
 		break;
 	case F_POWEROFF:
-		send_text(F_ERROR, id, "GNU Mach cannot power off: end QEMU");
+		send_text(F_ERROR, f->id, "GNU Mach cannot power off: end QEMU");
 		break;
 	default:
-		send_text(F_ERROR, id, "a GNU Mach guest has no files");
+		send_text(F_ERROR, f->id, "a GNU Mach guest has no files");
 	}
 }
 
-/* Takes whole frames off the front of the buffer; returns how many bytes remain. */
-static size_t consume(uint8_t *buffer, size_t have)
+static void handle_all(struct frame_buffer *buffer)
 {
-	static uint8_t payload[MAX_PAYLOAD + 1];
-	size_t at = 0;
+	static struct frame frame;
+	enum frame_found found;
 
-	while (have - at >= HEADER + TRAILER) {
-		uint8_t *f = buffer + at;
-		size_t n = get16(f + 6);
-
-		if (f[0] != 0xa5 || f[1] != 0x5a || n > MAX_PAYLOAD) {
-			at++;
-			continue;
-		}
-		if (have - at < HEADER + n + TRAILER)
-			break;
-		if (crc32(f + 2, HEADER - 2 + n) != get32(f + HEADER + n)) {
+	while ((found = frame_decode(buffer, &frame)) != FRAME_NONE)
+		if (found == FRAME_WHOLE)
+			handle(&frame);
+		else
 			send_text(F_ERROR, 0, "bad checksum");
-			at++;
-			continue;
-		}
-		memcpy(payload, f + HEADER, n);
-		payload[n] = 0;		/* commands end here */
-		handle(f[2], f[3], get16(f + 4), payload, n);
-		at += HEADER + n + TRAILER;
-	}
-	memmove(buffer, buffer + at, have - at);
-	return have - at;
 }
 
 static void forward_output(void)
@@ -236,24 +179,23 @@ static void forward_output(void)
 
 static void serve(void)
 {
-	static uint8_t buffer[2 * (HEADER + MAX_PAYLOAD + TRAILER)];
-	size_t have = 0;
+	static struct frame_buffer buffer;
 	int idle = 0;
 
 	send_frame(F_READY, 0, NULL, 0);
 	for (;;) {
 		int got = 0;
 
-		while (have < sizeof buffer && in8(COM2 + STATUS) & 1) {
-			buffer[have++] = in8(COM2 + DATA);
+		while (buffer.have < sizeof buffer.bytes && in8(COM2 + STATUS) & 1) {
+			buffer.bytes[buffer.have++] = in8(COM2 + DATA);
 			got = 1;
 		}
 		if (got)
-			have = consume(buffer, have);
+			handle_all(&buffer);
 		forward_output();
 		/* a frame is longer than the port's buffer: the rest of it is on its way */
 		idle = got ? 0 : idle + 1;
-		if (idle > (have ? BUSY_POLLS : 0))
+		if (idle > (buffer.have ? BUSY_POLLS : 0))
 			sleep_ms(POLL_MS);
 	}
 }
@@ -294,7 +236,6 @@ __attribute__((used)) void start_program(uintptr_t *stack)
 		give_up("no access to the control channel's port", failed);
 	out8(COM2 + LINE, 0x03);	/* 8 bits, no parity */
 	out8(COM2 + FIFO, 0x07);
-	make_crc_table();
 	prepare_threads();
 	serve();
 	__builtin_unreachable();
