@@ -92,7 +92,8 @@ static void power_off(void)
 }
 
 static const struct agent_system linux_system = {
-	open_terminal, run_commands, power_off, restart_timers,
+	.open_terminal = open_terminal, .run_commands = run_commands, .power_off = power_off,
+	.before_pong = restart_timers,
 };
 
 static void mount_one(const char *type, const char *where)
