@@ -110,6 +110,10 @@ class SshCommand:
             if data:
                 self._owner.note("<", "OUTPUT", self._number, data)
                 yield data
+        if self._head:  # it ended within its first line, so what it said is not a group's number
+            self._owner.note("<", "OUTPUT", self._number, self._head)
+            yield self._head
+            self._head = None
         status = await _in_thread(self._session.recv_exit_status)
         self._session.close()
         if not self._group.done():
@@ -325,7 +329,7 @@ class SshChannel:
 
     async def power_off(self) -> None:
         """Asks the guest to power off; nothing answers."""
-        with suppress(ChannelLostError):
+        with suppress(GuestError):  # a server that opens no session any more included
             await self.start("exec poweroff")
 
     async def close(self) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import paramiko
+import pytest
 
 from harness.console.ssh import KeyPair
 
@@ -80,6 +81,15 @@ def _execute(channel: paramiko.Channel, command: bytes) -> None:
             channel.sendall(data)
     channel.send_exit_status(process.returncode)
     channel.close()
+
+
+def refuse_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on every request for a session is refused, as by a guest without memory for one."""
+    monkeypatch.setattr(
+        _Session,
+        "check_channel_request",
+        lambda *_: paramiko.OPEN_FAILED_RESOURCE_SHORTAGE,
+    )
 
 
 @dataclass

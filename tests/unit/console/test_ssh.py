@@ -9,8 +9,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from ssh_server import Server, silent_server, ssh_server
+from ssh_server import Server, refuse_sessions, silent_server, ssh_server
 
+from harness.console import ssh
 from harness.console.channel import ChannelLostError, CommandFailedError
 from harness.console.guest_channel import GuestChannel
 from harness.console.ssh import HostKeyChangedError, Login, SshChannel, new_key
@@ -94,6 +95,20 @@ def test_what_a_shell_says_of_a_command_that_is_none() -> None:
             await channel.check("if")
         with pytest.raises(CommandFailedError, match="status 127"):
             await channel.check("exec no-such-program")
+
+    drive(scenario)
+
+
+@pytest.mark.parametrize("said", ["This account is not available", "sh: no", ""])
+def test_output_that_ends_before_its_first_newline_is_kept(
+    monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    # a login shell that is none of ours runs no wrapper, which would say its group first
+    monkeypatch.setattr(ssh, "_wrapped", lambda command, _: command)
+
+    async def scenario(channel: SshChannel, _: Server) -> None:
+        result = await channel.run(f"printf '%s' '{said}'; exit 1")
+        assert (result.status, result.output) == (1, said.encode())
 
     drive(scenario)
 
@@ -205,6 +220,18 @@ def test_a_connection_that_breaks_is_lost_for_everyone() -> None:
         for request in (channel.ping(), channel.run("x"), channel.get("/x")):
             with pytest.raises(ChannelLostError, match="SSH connection broke"):
                 await request
+        await channel.power_off()
+
+    drive(scenario)
+
+
+def test_a_guest_that_opens_no_session_any_more_is_not_powered_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scenario(channel: SshChannel, _: Server) -> None:
+        refuse_sessions(monkeypatch)
+        with pytest.raises(GuestError, match="opens no session"):
+            await channel.run("x")
         await channel.power_off()
 
     drive(scenario)
