@@ -16,6 +16,9 @@ from harness.trials.recorded import recorded_request
 from harness.trials.start import inputs_hash
 from harness.trials.trial import TrialRecord, run_trial
 
+_NEEDED = ("arm", "number", "block", "seed", "start", "verdict")
+"""What of a trial's record says how to run it again, and what came of it."""
+
 
 @dataclass(frozen=True)
 class Replay:
@@ -39,10 +42,7 @@ class Replay:
 
 async def replay_trial(trial: Path, project: Path, cache: Path, watcher: Watcher) -> Replay:
     """Runs the trial in a new folder under the campaign's `replays/`. Raises HarnessError."""
-    try:
-        before = json.loads((trial / "trial.json").read_bytes())
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{trial} is no trial's folder: {error}") from error
+    before = _record_of(trial)
     campaign = CampaignFolder(trial.resolve().parent.parent)
     plan = campaign.plan()
     request = recorded_request(plan, project, cache, arms=[before["arm"]])
@@ -61,6 +61,20 @@ async def replay_trial(trial: Path, project: Path, cache: Path, watcher: Watcher
         record = await run_trial(arm, before["number"], before["block"], before["seed"], folder)
     (folder / "trial.json").write_text(json.dumps(asdict(record), indent=2) + "\n")
     return Replay(before["verdict"], record, folder)
+
+
+def _record_of(trial: Path) -> dict[str, Any]:
+    """What of a trial.json a replay needs. Raises UsageError where it is not there."""
+    file = trial / "trial.json"
+    try:
+        record = json.loads(file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{trial} is no trial's folder: {error}") from error
+    if not isinstance(record, dict):
+        raise UsageError(f"{file} is no trial's record: expected an object, found {record!r:.40}")
+    if missing := [key for key in _NEEDED if key not in record]:
+        raise UsageError(f"{file} is no trial's record: it has no {', '.join(missing)}")
+    return record
 
 
 def _new_folder(parent: Path, name: str) -> Path:
