@@ -4,7 +4,7 @@
 TARGET ?= linux-swapin-aba
 PY := .venv/bin
 
-.PHONY: help setup setup-all repro test test-unit test-ci test-full lint bench clean
+.PHONY: help setup setup-all repro test test-unit test-sources test-full lint bench clean
 
 help:
 	@echo "make repro [TARGET=$(TARGET)] [ARCH=x86_64] [TRIALS=20] [ARGS=--json]"
@@ -13,7 +13,7 @@ help:
 	@echo "                 your own tree (DIR, DIR@REF, GIT-URL@REF or DIR@REF_BUGGY..REF_FIXED)"
 	@echo "make test        linter, types, unit tests, and tests that boot real kernels"
 	@echo "make test-unit   the tests that need no QEMU"
-	@echo "make test-ci     what .ci/run runs: also the races on x86-64 kernels built from source"
+	@echo "make test-sources  the races on x86-64 kernels built from source"
 	@echo "make test-full   all of them, kernels of other architectures and systems from source too"
 	@echo "make bench       the benchmarks; each prints one JSON line at its end"
 	@echo "make setup       distribution packages and .venv, which the others do by themselves"
@@ -42,11 +42,9 @@ test: lint
 test-unit: setup-all
 	$(PY)/pytest tests/unit $(ARGS)
 
-# what fits into an hour on two cores with nothing cached: of the slow tests, the two races whose
-# kernels are built from source
-test-ci: lint
-	$(PY)/pytest -m "not slow" --durations=25 $(ARGS)
-	$(PY)/pytest -m slow tests/guest/test_linux_ksm_swapin.py tests/guest/test_linux_iomap_migrate.py $(ARGS)
+# the races whose kernels are built from source
+test-sources: setup-all
+	$(PY)/pytest tests/guest/test_linux_ksm_swapin.py tests/guest/test_linux_iomap_migrate.py $(ARGS)
 
 test-full: lint
 	$(PY)/pytest $(ARGS)
