@@ -7,6 +7,7 @@ suite, without anything being installed (ld.so(8)).
 """
 
 import platform
+import shlex
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -58,9 +59,9 @@ class Mig:
         migcom = folder / "migcom"
         mig = folder / f"{self.cpu}-gnu-mig"
         program = self.package / f"usr/lib/mig/{self.cpu}-gnu-migcom"
-        _write_script(migcom, f'exec {loader} --library-path {libraries} {program} "$@"')
+        _write_script(migcom, loader, "--library-path", libraries, program)
         script = self.package / f"usr/bin/{self.cpu}-gnu-mig"
-        _write_script(mig, f'exec /bin/sh {script} -migcom {migcom} "$@"')
+        _write_script(mig, "/bin/sh", script, "-migcom", migcom)
         return mig
 
 
@@ -72,6 +73,12 @@ def find_mig(cpu: str, cache: Path, say: Say) -> Mig:
     name = f"{cpu}-gnu-mig"
     if (found := shutil.which(name)) is not None:
         done = subprocess.run([found, "--version"], capture_output=True, text=True, check=False)
+        if done.returncode != 0 or not done.stdout.strip():
+            raise InfrastructureError(
+                f"`{found} --version` ended with status {done.returncode}, expected 0 and a "
+                f"version: {(done.stderr or done.stdout).strip()[-2000:]}; repair the program, or "
+                "take it off the PATH"
+            )
         return Mig(done.stdout.strip(), cpu, Path(found))
     if platform.machine() != "x86_64":
         raise InfrastructureError(
@@ -103,6 +110,8 @@ def _one_file(folder: Path, name: str) -> Path:
     return found[0]
 
 
-def _write_script(path: Path, command: str) -> None:
-    path.write_text(f"#!/bin/sh\n{command}\n")
+def _write_script(path: Path, *command: str | Path) -> None:
+    """A script that becomes the command, with the script's own arguments behind it."""
+    words = shlex.join(str(word) for word in command)
+    path.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
     path.chmod(0o755)

@@ -122,17 +122,30 @@ def test_an_installed_mig_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert mig.install(tmp_path) == tmp_path / "bin/i686-gnu-mig"
 
 
-def test_a_packaged_mig_runs_by_the_loader_of_its_suite(tmp_path: Path) -> None:
+@pytest.mark.parametrize("does", ["echo broken >&2; exit 3", "exit 3", "true"])
+def test_an_installed_mig_that_does_not_run_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, does: str
+) -> None:
+    script(tmp_path / "bin/i686-gnu-mig", does)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
+    status = "0" if does == "true" else "3"
+    with pytest.raises(InfrastructureError, match=f"i686-gnu-mig --version` .* status {status}"):
+        find_mig("i686", tmp_path, print)
+
+
+@pytest.mark.parametrize("folder", ["plain", "with $(blanks) and 'quotes'"])
+def test_a_packaged_mig_runs_by_the_loader_of_its_suite(tmp_path: Path, folder: str) -> None:
+    tmp_path /= folder
     package, libc = tmp_path / "mig", tmp_path / "libc"
     # the package's script pipes into the program that -migcom names
     script(package / "usr/bin/i686-gnu-mig", 'test "$1" = -migcom && exec "$2" -user x.c')
     (package / "usr/lib/mig").mkdir(parents=True)
-    script(libc / "usr/lib/ld-linux.so.2", 'echo "$@"')
+    script(libc / "usr/lib/ld-linux.so.2", "printf '%s\\n' \"$@\"")
     (libc / "usr/lib/i386-linux-gnu").mkdir()
     (libc / "usr/lib/i386-linux-gnu/libc.so.6").touch()
     mig = Mig("mig 1.8, libc6 2.41", "i686", None, package, libc)
     done = subprocess.run([mig.install(tmp_path)], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == [
+    assert done.stdout.splitlines() == [
         "--library-path", str(libc / "usr/lib/i386-linux-gnu"),
         str(package / "usr/lib/mig/i686-gnu-migcom"), "-user", "x.c",
     ]  # fmt: skip
