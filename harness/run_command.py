@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 
 from harness.paths import cache_folder, project_folder, results_folder
@@ -18,6 +19,8 @@ from harness.trials.record import find_campaign
 from harness.trials.start import Options, resume_campaign, start_campaign
 
 _FILE = click.Path(path_type=Path)
+_WITH_RESUME = frozenset({"resume", "results", "as_json"})
+"""Parameters that mean something where a campaign goes on."""
 
 
 @click.command()
@@ -90,6 +93,8 @@ def run(
         folder = find_campaign(results, resume or None, TARGET)
         watcher = TerminalWatcher(console, before=folder.records())
         with watcher:
+            if _is_planned_anew(click.get_current_context()):
+                watcher.say("note: --resume keeps the campaign's plan; other options are unused")
             asyncio.run(resume_campaign(folder, project, cache, watcher))
         return finish(console, folder, as_json)
     chosen = load_guest(project, guest)
@@ -107,3 +112,12 @@ def run(
     with watcher:
         folder = asyncio.run(start_campaign(request, options, results, watcher))
     return finish(console, folder, as_json)
+
+
+def _is_planned_anew(context: click.Context) -> bool:
+    """Whether an option was given that only a new campaign's plan is made of."""
+    return any(
+        context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        for name in context.params
+        if name not in _WITH_RESUME
+    )

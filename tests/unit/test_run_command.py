@@ -97,3 +97,31 @@ def test_a_wrong_option_is_usage(
     assert cli._run(["run", *words]) == 2
     assert said in capfd.readouterr().err
     assert not started.asked
+
+
+@pytest.mark.parametrize(
+    ("words", "noted"),
+    [
+        ([], False),
+        (["--json"], False),
+        (["--trials", "10"], True),  # a default, but one that was asked for
+        (["--must-end"], True),
+        (["--kernel", "bzImage"], True),
+    ],
+)
+def test_resume_notes_that_other_options_are_unused(
+    started: Started,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    words: list[str],
+    noted: bool,
+) -> None:
+    async def go_on(*_: object) -> None:
+        """Nothing is left to do."""
+
+    started.ends_with("clean")
+    monkeypatch.setattr(run_command, "find_campaign", lambda *_: started.folder)
+    monkeypatch.setattr(run_command, "resume_campaign", go_on)
+    assert cli._run(["run", "--resume", "run-1", *words]) == 0
+    said = "note: --resume keeps the campaign's plan; other options are unused"
+    assert (said in " ".join(capfd.readouterr().err.split())) == noted
