@@ -105,6 +105,11 @@ class Term:
         return None
 
     @property
+    def may_hold(self) -> bool:
+        """Whether it makes its caller wait: a pause, or a sleep or delay of some length."""
+        return self.action is Action.PAUSE or bool(self.hold_seconds)
+
+    @property
     def always_ends_the_chain(self) -> bool:
         """Whether every pass that comes to this term ends here, so no later term is evaluated."""
         unconditional = self.ppm == PPM_ALWAYS and self.count is None

@@ -7,6 +7,7 @@ from pathlib import Path
 from harness.failpoints.inside import GuestFailpoint
 from harness.kernels.kernel import Kernel
 from harness.plan.models import AdjustModel, PlainModel, SymptomModel
+from harness.qemu import plugin
 from harness.qemu.guest import GuestPlan
 from harness.qemu.snapshot import Snapshot
 from harness.systems.base import GuestImage
@@ -45,5 +46,18 @@ class PreparedArm:
 
     @property
     def has_holds(self) -> bool:
-        """Whether a vCPU, or a thread of the guest, may be held."""
-        return self.failpoints is not None or bool(self.guest_failpoints)
+        """Whether a vCPU, or a guest's thread, may be held: by an order, sleep, delay or pause.
+
+        A call that is made to fail, by the gdb server or by fault injection, holds nobody.
+        """
+        rules = self.failpoints.plan.rules if self.failpoints is not None else ()
+        return any(_may_hold(rule) for rule in rules) or any(
+            term.may_hold
+            for failpoint in self.guest_failpoints
+            for term in failpoint.setting.reachable_terms
+        )
+
+
+def _may_hold(rule: plugin.DelayRule | plugin.OrderRule) -> bool:
+    waits = {plugin.Action.DELAY, plugin.Action.PAUSE}
+    return isinstance(rule, plugin.OrderRule) or any(term.action in waits for term in rule.terms)
