@@ -111,6 +111,8 @@ async def _run_trial(
             ready = (time.monotonic() - started, guest.process.cpu_seconds())
             watch = Watch(arm, guest)
             seen = watch.seen
+            # before the failpoints inside are set: setting them may bring about a report already
+            watch.listen()
             command = None
             if not arm.boot_only:
                 await settings.set(guest.channel)
@@ -121,7 +123,10 @@ async def _run_trial(
             if arm.dump_memory and watch.shows_trouble and guest.process.exit_status is None:
                 watch.notes.append(await record_memory(guest, arm, folder))
         except GuestError as error:
-            seen.boot_error = str(error)
+            if watch is None:
+                seen.boot_error = str(error)
+            else:
+                await watch.break_off(str(error))
         _check_disk(watch)
         wall = watch.wall_seconds if watch else time.monotonic() - started
         cpu = watch.cpu_seconds if watch else 0.0

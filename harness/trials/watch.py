@@ -69,6 +69,17 @@ class Watch:
             self.seen.started = arm.boot_only
         self.heard: list[tuple[int, WorkloadEvent]] = []
 
+    def listen(self) -> None:
+        """Takes in what the guest prints from now on."""
+        self.guest.console.listen(self.on_console)
+
+    async def break_off(self, why: str) -> None:
+        """Ends a trial whose guest could not be driven: what it printed until then counts."""
+        if self.seen.lost is None:
+            self.seen.lost = why
+        await self.guest.console.settled(_DRAIN_SECONDS)
+        self.close_console()
+
     @property
     def wall_seconds(self) -> float:
         """Seconds of wall clock since the watch began, at the workload's start."""
@@ -327,12 +338,11 @@ async def watch_until_end(
 ) -> None:
     """Arms the failpoints, starts the workload by `command`, and returns when the trial is over.
 
-    Without a command only the console is watched, until the guest switches itself off.
-    The failpoints are disarmed then; a hang has been looked at. Raises GuestError where the guest
-    cannot be driven.
+    The watch listens to the console already. Without a command that is all, until the guest
+    switches itself off. The failpoints are disarmed then; a hang has been looked at. Raises
+    GuestError where the guest cannot be driven.
     """
     guest = watch.guest
-    guest.console.listen(watch.on_console)
     failpoints.arm()
     await returns.start(guest)
     workload = asyncio.create_task(watch.follow_workload(command)) if command else None
