@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What the harness asks of an operating system."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,12 @@ class GuestImage:
 
 class System(Protocol):
     """One operating system; all the harness knows of it is behind this."""
+
+    farewell: re.Pattern[bytes] | None
+    """Where the console tells that the system powers off or restarts on its own account.
+
+    None for a system that no initramfs of the user's own is booted with.
+    """
 
     def acquire_kernel(
         self, recipe: KernelRecipe, guest: GuestModel, folder: Path, cache: Path, say: Say

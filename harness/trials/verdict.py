@@ -46,7 +46,7 @@ class Observations:
     plain: bool = False
     """Whether the workload is a program that does not speak the harness's protocol."""
     powered_off: bool = False
-    """Whether a test of the boot ended by the guest's own power-off or reboot."""
+    """Whether a test of the boot ended by a power-off or reboot that the guest told of."""
     overdue_seconds: float | None = None
     """How long a plain workload that must end had run when its time was over."""
     silent_seconds: float | None = None

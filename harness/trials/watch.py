@@ -14,6 +14,7 @@ from harness.hangs import Hang, HangKind
 from harness.qemu.dump import shut_down
 from harness.qemu.guest import RunningGuest
 from harness.qemu.starvation import Starvation
+from harness.systems.registry import SYSTEMS
 from harness.trials.arm import PreparedArm
 from harness.trials.external import ArmedFailpoints
 from harness.trials.hang import record_hang
@@ -30,6 +31,8 @@ _STARVED_TIMES = 10
 """A guest that shows no life is waited for so many times as long where its host is too busy."""
 _MAX_HEARD = 100_000
 """Lines of the workload that workload.jsonl keeps."""
+_TAIL_BYTES = 1 << 14
+"""Of the console's end, in which a guest's farewell is looked for."""
 _MAX_KEPT = 200
 """Symptoms, reports and notes that are kept of one trial: the first are what matters."""
 STALL_KINDS = frozenset({Kind.RCU_STALL, Kind.SOFT_LOCKUP, Kind.HARD_LOCKUP, Kind.HUNG_TASK})
@@ -68,6 +71,7 @@ class Watch:
             self.seen.plain = True
             self.seen.started = arm.boot_only
         self.heard: list[tuple[int, WorkloadEvent]] = []
+        self._tail = b""
 
     def listen(self) -> None:
         """Takes in what the guest prints from now on."""
@@ -93,6 +97,7 @@ class Watch:
     def on_console(self, data: bytes) -> None:
         """Takes in what the guest printed."""
         self._console_heard = time.monotonic()
+        self._tail = (self._tail + data)[-_TAIL_BYTES:]
         try:
             for report in self._stream.feed(data):
                 self._on_report(report)
@@ -107,6 +112,25 @@ class Watch:
         if self.seen.lost is None:
             self.seen.lost = f"the harness failed: {why}"
         self.ended.set()
+
+    def on_exit(self, status: int) -> None:
+        """Takes in that QEMU has ended, after all of the console was read.
+
+        A boot test ends so where its guest says that it powers off or restarts. A guest that resets
+        without a word (a triple fault) ends QEMU in the same way, and has not survived.
+        """
+        if not self.arm.boot_only or status != 0 or not self.guest.console.received:
+            self.seen.lost = f"QEMU ended with status {status} during the trial"
+            return
+        farewell = SYSTEMS[self.arm.system].farewell
+        if farewell is not None and farewell.search(self._tail):
+            self.seen.powered_off = True
+        else:
+            self.seen.lost = (
+                "the guest was reset or switched off, and its console tells of no power-off or "
+                'restart (a line "reboot: ..."): a triple fault, a reset by hardware, or a console '
+                "without emergency messages (loglevel=0)"
+            )
 
     def close_console(self) -> None:
         """Takes the console's end: reports that were cut off count, too."""
@@ -382,11 +406,8 @@ async def _let_console_end(watch: Watch, exited: "asyncio.Task[int]") -> None:
         async with asyncio.timeout(_DRAIN_SECONDS):
             await asyncio.shield(exited)
             await watch.guest.console.drained()
-    has_booted = watch.arm.boot_only and watch.guest.console.received > 0
-    if exited.done() and has_booted and exited.result() == 0:
-        watch.seen.powered_off = True
-    elif exited.done():
-        watch.seen.lost = f"QEMU ended with status {exited.result()} during the trial"
+    if exited.done():
+        watch.on_exit(exited.result())
 
 
 async def _record_hang(watch: Watch) -> None:

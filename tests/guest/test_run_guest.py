@@ -52,6 +52,20 @@ int main(void)
 }
 """
 
+SILENT_RESET = """\
+#include <sys/io.h>
+#include <unistd.h>
+
+int main(void)
+{
+\tsleep(1);
+\tif (ioperm(0x64, 1, 1) == 0)
+\t\toutb(0xfe, 0x64);
+\tpause();
+}
+"""
+"""The keyboard controller's reset line, which the kernel does not hear of."""
+
 
 @pytest.fixture(scope="module")
 def kernel(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -132,6 +146,16 @@ def test_an_initramfs_of_the_user_s(harness: Harness, tmp_path: Path) -> None:
     boot = ["run", "--initrd", str(tmp_path / "initrd"), "--trials", "1", "--json"]
     done = harness.run(*boot, seconds=300)
     assert done.status == 0, done.err
+    (tmp_path / "init.c").write_text(SILENT_RESET)
+    init = compile_static(tmp_path / "init.c", tmp_path / "cache", "x86_64")
+    entries[-1] = cpio.file("init", init.read_bytes(), 0o755)
+    (tmp_path / "resets").write_bytes(cpio.archive(entries))
+    resets = ["--initrd", str(tmp_path / "resets")]
+    done = harness.run(*boot, *resets, "--seed", "1", seconds=300)
+    (newest,) = sorted(harness.campaigns()[-1].glob("trials/run-0001/trial.json"))
+    record = json.loads(newest.read_text())
+    assert (record["verdict"], done.status) == ("void", 4)
+    assert "no power-off or restart" in record["reason"]
     done = harness.run(*boot, "--symptom", "my own init", seconds=300)
     assert done.status == 1, done.err
     console = harness.campaigns()[-1] / "trials" / "run-0001" / "console.log"

@@ -2,6 +2,7 @@
 """FreeBSD as the harness drives it: micro-guests of a kernel, our init, and the workload."""
 
 import hashlib
+import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,6 +29,8 @@ _WITH_SYMBOLS = "vmlinux"
 
 class FreeBSD:
     """The micro-guest: a kernel that QEMU starts, its root in memory, our init."""
+
+    farewell: re.Pattern[bytes] | None = None
 
     def acquire_kernel(
         self, recipe: KernelRecipe, guest: GuestModel, folder: Path, cache: Path, say: Say

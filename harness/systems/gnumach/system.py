@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """GNU Mach as the harness drives it: no operating system around it, one task with the workload."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -24,6 +25,8 @@ from harness.systems.gnumach.program import compile_bootstrap, compile_shim
 
 class GnuMach:
     """The Mach guest: a multiboot shim, the kernel, and the workload as the bootstrap program."""
+
+    farewell: re.Pattern[bytes] | None = None
 
     def acquire_kernel(
         self, recipe: KernelRecipe, guest: GuestModel, folder: Path, cache: Path, say: Say

@@ -2,6 +2,7 @@
 """Linux as the harness drives it."""
 
 import gzip
+import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -44,6 +45,11 @@ from harness.systems.machine import machine_of
 
 class Linux:
     """The Linux micro-guest: initramfs, init with a control channel, busybox."""
+
+    # kernel/reboot.c, at the level of emergencies; old kernels without "reboot: " before it
+    farewell: re.Pattern[bytes] | None = re.compile(
+        rb"^(?:\[[^\]\n]*\] ?)*(?:reboot: |Power down\.|Restarting system)", re.MULTILINE
+    )
 
     def acquire_kernel(
         self, recipe: KernelRecipe, guest: GuestModel, folder: Path, cache: Path, say: Say

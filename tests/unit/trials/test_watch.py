@@ -7,6 +7,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import cast
 
+import pytest
 from fakes import arm
 
 from harness.hangs import Hang, HangKind
@@ -164,6 +165,60 @@ def boot_that_is_over(printed: int) -> Watch:
 def test_a_boot_that_printed_nothing_has_not_survived() -> None:
     assert judge(boot_that_is_over(0).seen).verdict == Verdict.VOID
     assert judge(boot_that_is_over(80).seen).verdict == Verdict.SURVIVED
+
+
+GOODBYES = [
+    b"[    3.141593] reboot: Power down\r\n",
+    b"[    3.141593][    T1] reboot: Restarting system with command 'x'\n",
+    b"reboot: machine restart\n",
+    b"[    3.1] Restarting system.\n",
+    b"[    3.1] Power down.\n",
+]
+
+
+def boot_whose_qemu_ended(status: int, *said: bytes) -> Watch:
+    seen = plain(boot_only=True)
+    cast(SimpleNamespace, seen.guest).console = SimpleNamespace(received=sum(map(len, said)))
+    for data in said:
+        seen.on_console(data)
+    seen.on_exit(status)
+    return seen
+
+
+@pytest.mark.parametrize("goodbye", GOODBYES)
+def test_a_boot_that_says_how_it_ends_has_survived(goodbye: bytes) -> None:
+    seen = boot_whose_qemu_ended(0, b"[    1.0] booted\n", goodbye[:17], goodbye[17:])
+    assert judge(seen.seen).verdict == Verdict.SURVIVED
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "reason"),
+    [
+        (0, b"[    1.0] booted\n", "no power-off or restart"),
+        (0, b"[    1.0] foo: will reboot: never\n", "no power-off or restart"),
+        (0, b"reboot: Power down\n" + b"[    2.0] up again\n" * 1000, "no power-off or restart"),
+        (0, b"", "QEMU ended with status 0"),
+        (1, b"[    1.0] reboot: Power down\n", "QEMU ended with status 1"),
+    ],
+)
+def test_a_boot_that_ends_without_a_word_is_void(status: int, said: bytes, reason: str) -> None:
+    judgement = judge(boot_whose_qemu_ended(status, said).seen)
+    assert judgement.verdict == Verdict.VOID and reason in judgement.reason
+
+
+def test_a_report_before_a_silent_reset_stands() -> None:
+    oops = b"[    1.0] Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000100\n"
+    seen = boot_whose_qemu_ended(0, oops)
+    seen.close_console()
+    assert judge(seen.seen).verdict == Verdict.CRASHED
+
+
+def test_a_workload_s_guest_that_powers_off_is_void() -> None:
+    seen = plain()
+    cast(SimpleNamespace, seen.guest).console = SimpleNamespace(received=1)
+    seen.on_console(b"[    1.0] reboot: Power down\n")
+    seen.on_exit(0)
+    assert judge(seen.seen).verdict == Verdict.VOID
 
 
 def test_a_ping_that_fails_by_the_harness_is_no_hang() -> None:
