@@ -6,8 +6,9 @@
  * Arguments: threads; ports, how many more the task has, which is how many pages a call takes;
  * mix, in per cent the calls that are not mach_port_names but mach_port_get_set_status,
  * host_processor_sets or task_threads in turn by chance; pause, the most yields between two calls;
- * seconds until the end, 0 for none; seed; rounds, 1 to let all threads wait for each other before
- * every call, the first one on the first processor and the others on the others.
+ * seconds until the end, 0 for none; calls of each thread until the end, 0 for none; seed; rounds, 1
+ * to let all threads wait for each other before every call, the first one on the first processor and
+ * the others on the others.
  *
  * A heartbeat's "progress" counts each thread's calls: a thread whose count stands still hangs.
  */
@@ -28,6 +29,7 @@ static port_t set;
 static long mix, most_yields;
 static volatile int stopping;
 static unsigned long meeting, arrived, rounds_begun;
+static unsigned long most_calls;	/* of each thread; 0 is no end */
 
 /* A processor set's or thread's names are references that the kernel counts: all are given back. */
 static kern_return_t call_something_else(struct worker *me, uint32_t choice)
@@ -98,7 +100,7 @@ static void work(void *argument)
 	/* A page fault of the task's own needs all processors, and none may be held for the first. */
 	if (meeting)
 		me->failed = call_something_else(me, 1);
-	while (!stopping && !me->failed) {
+	while (!stopping && !me->failed && (!most_calls || me->calls < most_calls)) {
 		uint32_t dice = (uint32_t)next_random(&me->random);
 
 		if (meeting)
@@ -123,6 +125,14 @@ static void describe_progress(char *into, size_t room, long threads)
 	format(into + n, room - (size_t)n, "]");
 }
 
+static int all_have_called(long threads)
+{
+	for (long i = 0; i < threads; i++)
+		if (workers[i].calls < most_calls)
+			return 0;
+	return 1;
+}
+
 int workload_main(int argc, char **argv)
 {
 	char progress[512];
@@ -132,6 +142,7 @@ int workload_main(int argc, char **argv)
 	uint64_t seed = seed_of(argc, argv);
 	port_t port;
 
+	most_calls = (unsigned long)number(argc, argv, "calls", 0);
 	mix = number(argc, argv, "mix", 0);
 	most_yields = number(argc, argv, "pause", 0);
 	if (threads < 1 || threads > MAX_THREADS)
@@ -163,6 +174,8 @@ int workload_main(int argc, char **argv)
 				fail_to_run("%s failed: %d", (const char *)workers[i].what_failed,
 					    workers[i].failed);
 		if (seconds && milliseconds_since_start() >= (unsigned long)seconds * 1000)
+			break;
+		if (most_calls && all_have_called(threads))
 			break;
 		report("heartbeat", "%s", progress);
 	}
