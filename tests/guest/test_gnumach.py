@@ -5,6 +5,8 @@ import asyncio
 import json
 import re
 import shutil
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,8 @@ from harness.paths import cache_folder
 from harness.plan.load import load_guest, load_target
 from harness.plan.models import TargetUserlandModel
 from harness.qemu.accelerator import TCG
-from harness.qemu.guest import GuestFiles, GuestPlan, RunningGuest, started_guest
+from harness.qemu.command import Memory
+from harness.qemu.guest import BootFailedError, GuestFiles, GuestPlan, RunningGuest, started_guest
 from harness.qemu.process import require_qemu
 from harness.qemu.snapshot import memory_of, save_snapshot, snapshot_storage
 from harness.systems.base import ImageOrder, WorkloadOrder
@@ -61,6 +64,22 @@ def bootable(request: pytest.FixtureRequest) -> Bootable:
     )
 
 
+@asynccontextmanager
+async def booted(
+    plan: GuestPlan, files: GuestFiles, memory: Memory | None = None
+) -> AsyncIterator[RunningGuest]:
+    """A booted guest. On a loaded host a boot now and then stops once the second processor has been
+    started: a campaign counts that as void and boots again, and so does this, once.
+    """
+    async with AsyncExitStack() as stack:
+        try:
+            guest = await stack.enter_async_context(started_guest(plan, files, memory=memory))
+        except BootFailedError as error:
+            print(error)
+            guest = await stack.enter_async_context(started_guest(plan, files, memory=memory))
+        yield guest
+
+
 async def run_workload(guest: RunningGuest, words: str) -> tuple[list[dict[str, Any]], int]:
     """What the workload says, and its status."""
     done = await guest.channel.run(f"workload {words}")
@@ -69,7 +88,7 @@ async def run_workload(guest: RunningGuest, words: str) -> tuple[list[dict[str, 
 
 def test_commands_and_what_is_refused(bootable: Bootable, tmp_path: Path) -> None:
     async def script() -> None:
-        async with started_guest(bootable.plan, GuestFiles.within(tmp_path)) as guest:
+        async with booted(bootable.plan, GuestFiles.within(tmp_path)) as guest:
             channel = guest.channel
             assert b"mach_port_names_storm" in await channel.check("help")
             await channel.check(SYSTEM.trial_start_command(12345))
@@ -95,7 +114,7 @@ def test_commands_and_what_is_refused(bootable: Bootable, tmp_path: Path) -> Non
 
 def test_threads_run_on_both_cpus(bootable: Bootable, tmp_path: Path) -> None:
     async def script() -> None:
-        async with started_guest(bootable.plan, GuestFiles.within(tmp_path)) as guest:
+        async with booted(bootable.plan, GuestFiles.within(tmp_path)) as guest:
             words = f"seed={2**64 - 1} threads=4 ports=300 mix=30 pause=2 seconds=2"
             events, status = await run_workload(guest, words)
             assert status == 0
@@ -119,7 +138,7 @@ def test_a_restored_guest_goes_on_with_all_its_cpus(bootable: Bootable, tmp_path
         with snapshot_storage() as snapshot:
             files = GuestFiles.within(folders[0])
             memory = memory_of(snapshot)
-            async with started_guest(bootable.plan, files, memory=memory) as guest:
+            async with booted(bootable.plan, files, memory) as guest:
                 await save_snapshot(guest.monitor, snapshot)
             files = GuestFiles.within(folders[1])
             async with started_guest(bootable.plan, files, snapshot=snapshot) as guest:
@@ -132,7 +151,7 @@ def test_a_restored_guest_goes_on_with_all_its_cpus(bootable: Bootable, tmp_path
 
 def test_a_command_that_is_cut_into_pieces_and_damaged(bootable: Bootable, tmp_path: Path) -> None:
     async def script() -> None:
-        async with started_guest(bootable.plan, GuestFiles.within(tmp_path)) as guest:
+        async with booted(bootable.plan, GuestFiles.within(tmp_path)) as guest:
             # more than a frame may hold of one command, and as much as it may
             long = await guest.channel.run("x" * 2000)
             assert long.status == 127
