@@ -11,7 +11,7 @@ from harness.kernels.own import own_kernel
 from harness.kernels.packaged import packaged_kernel
 from harness.kernels.source.build import built_kernel
 from harness.kernels.unfix import patched_kernel
-from harness.plan.models import KernelRecipe
+from harness.plan.kernel import KernelRecipe
 from harness.progress import Say
 
 

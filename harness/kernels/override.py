@@ -10,8 +10,8 @@ from typing import Any
 from harness.errors import UsageError
 from harness.kernels.source.interrupt import interruptible
 from harness.kernels.source.origin import find_commit
+from harness.plan.kernel import SOURCE_KEYS, KernelRecipe, is_url
 from harness.plan.load import Target
-from harness.plan.models import SOURCE_KEYS, KernelRecipe, is_url
 from harness.progress import Say
 
 _FORMS = "DIR, DIR@REF, GIT-URL@REF, or either with @REF_BUGGY..REF_FIXED"

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from harness.disk_tools import missing_disk_tools
 from harness.kernels.toolchain import missing_compiler
+from harness.plan.guest import GuestModel
+from harness.plan.kernel import KernelRecipe
 from harness.plan.load import guest_names, load_guest, load_target, target_names
-from harness.plan.models import GuestModel, KernelRecipe
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from typing import TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from harness.errors import ConfigurationError, UsageError
-from harness.plan.models import ForcedOrderCase, GuestModel, TargetModel
+from harness.plan.guest import GuestModel
+from harness.plan.target import ForcedOrderCase, TargetModel
 
 M = TypeVar("M", bound=BaseModel)
 

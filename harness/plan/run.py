@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from harness.errors import UsageError
 from harness.plan.load import Guest, Target
-from harness.plan.models import RunModel
+from harness.plan.target import RunModel
 
 TARGET = "run"
 ARM = "run"

@@ -12,7 +12,9 @@ from harness.console.ssh import Login
 from harness.kernels.kernel import Kernel
 from harness.places.image import KernelImage
 from harness.places.symbols import SymbolTable
-from harness.plan.models import GuestModel, KernelRecipe, TargetUserlandModel
+from harness.plan.guest import GuestModel
+from harness.plan.kernel import KernelRecipe
+from harness.plan.needs import TargetUserlandModel
 from harness.progress import Say
 from harness.qemu.command import Boot
 

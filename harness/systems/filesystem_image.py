@@ -13,7 +13,7 @@ from pathlib import Path
 from harness.errors import ConfigurationError, InfrastructureError
 from harness.files import make_folder_once, write_atomically
 from harness.kernels.apt import Package, fetch_package, unpack
-from harness.plan.models import IMAGE_PLACEHOLDER, FilesystemImageModel
+from harness.plan.needs import IMAGE_PLACEHOLDER, FilesystemImageModel
 from harness.progress import Say
 
 _MAKE_SECONDS = 120

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The virtual machine that a guest config describes."""
 
-from harness.plan.models import MachineModel
+from harness.plan.guest import MachineModel
 from harness.qemu.command import Machine
 
 

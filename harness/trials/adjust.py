@@ -5,7 +5,7 @@ from qemu.qmp import QMPError
 
 from harness.errors import ConfigurationError, GuestError
 from harness.places.symbols import SymbolTable
-from harness.plan.models import AdjustModel
+from harness.plan.rules import AdjustModel
 from harness.qemu.gdb import GdbClient, attached
 from harness.qemu.guest import RunningGuest
 from harness.trials.arm import PreparedArm

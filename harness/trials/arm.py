@@ -6,7 +6,9 @@ from pathlib import Path
 
 from harness.failpoints.inside import GuestFailpoint
 from harness.kernels.kernel import Kernel
-from harness.plan.models import AdjustModel, PlainModel, SymptomModel
+from harness.plan.needs import PlainModel
+from harness.plan.rules import AdjustModel
+from harness.plan.symptom import SymptomModel
 from harness.qemu import plugin
 from harness.qemu.guest import GuestPlan
 from harness.qemu.snapshot import Snapshot

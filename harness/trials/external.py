@@ -12,14 +12,8 @@ from harness.places.image import KernelImage
 from harness.places.resolve import ResolvedPlace, resolve
 from harness.places.symbols import SymbolTable
 from harness.places.syntax import parse_place
-from harness.plan.models import (
-    ArmModel,
-    FailpointModel,
-    OrderModel,
-    PlaceModel,
-    RuleModel,
-    TargetModel,
-)
+from harness.plan.rules import FailpointModel, OrderModel, PlaceModel, RuleModel
+from harness.plan.target import ArmModel, TargetModel
 from harness.qemu import plugin
 from harness.qemu.plugin.statistics import RuleStatistics
 from harness.trials.returns import ForcedReturn, forced_returns

@@ -16,7 +16,8 @@ from harness.failpoints.inside import (
     Shell,
     SysctlFailpoint,
 )
-from harness.plan.models import ArmModel, FailpointModel, TargetModel
+from harness.plan.rules import FailpointModel
+from harness.plan.target import ArmModel, TargetModel
 
 _SECONDS = 10.0
 """What reading all failpoints of a guest may take at a trial's end."""

@@ -4,7 +4,7 @@
 import re
 from collections.abc import Sequence
 
-from harness.plan.models import SymptomModel
+from harness.plan.symptom import SymptomModel
 
 _MAX_LINE = 65536
 _MAX_KEPT = 1 << 20

@@ -11,8 +11,10 @@ from harness.failpoints.inside import GuestFailpoint
 from harness.kernels.kernel import Kernel
 from harness.kernels.override import SourceOverride, kernel_recipes
 from harness.places.resolve import ResolvedPlace
+from harness.plan.guest import GuestModel
 from harness.plan.load import Guest, Target, load_guest
-from harness.plan.models import ArmModel, GuestModel, TargetMachineModel, TargetModel
+from harness.plan.needs import TargetMachineModel
+from harness.plan.target import ArmModel, TargetModel
 from harness.progress import Say
 from harness.qemu.accelerator import TCG, choose_accelerator
 from harness.qemu.command import Machine

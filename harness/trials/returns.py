@@ -14,7 +14,7 @@ from harness.failpoints.evaluate import Evaluator
 from harness.failpoints.grammar import Action, Setting, parse_setting
 from harness.places.resolve import ResolvedPlace
 from harness.places.syntax import Entry, FunctionPlace
-from harness.plan.models import FailpointModel
+from harness.plan.rules import FailpointModel
 from harness.qemu.gdb import GdbClient, attached, force_return
 from harness.qemu.guest import RunningGuest
 from harness.trials.inside import SettingRecord

@@ -16,7 +16,7 @@ from harness.errors import ConfigurationError
 from harness.files import file_hash
 from harness.kernels.override import kernel_recipes, pinned
 from harness.plan.load import Target
-from harness.plan.models import RunModel
+from harness.plan.target import RunModel
 from harness.qemu.process import qemu_version
 from harness.stats.sequential import StopRule
 from harness.trials.arm import PreparedArm

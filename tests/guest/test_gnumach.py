@@ -19,7 +19,7 @@ from harness.errors import GuestError, InfrastructureError
 from harness.kernels.kernel import Kernel
 from harness.paths import cache_folder
 from harness.plan.load import load_guest, load_target
-from harness.plan.models import TargetUserlandModel
+from harness.plan.needs import TargetUserlandModel
 from harness.qemu.accelerator import TCG
 from harness.qemu.command import Memory
 from harness.qemu.guest import BootFailedError, GuestFiles, GuestPlan, RunningGuest, started_guest

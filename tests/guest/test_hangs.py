@@ -17,7 +17,7 @@ from harness.kernels.toolchain import compile_static
 from harness.paths import cache_folder
 from harness.places.symbols import SymbolTable
 from harness.plan.load import load_guest, load_target
-from harness.plan.models import TargetUserlandModel
+from harness.plan.needs import TargetUserlandModel
 from harness.progress import silent
 from harness.qemu import plugin
 from harness.qemu.dump import dump_memory, keep_after_shutdown

@@ -10,8 +10,8 @@ from running import PROJECT, Harness
 
 from harness.kernels.toolchain import compile_static
 from harness.paths import cache_folder
+from harness.plan.kernel import KernelRecipe
 from harness.plan.load import load_guest
-from harness.plan.models import KernelRecipe
 from harness.systems.linux import cpio
 from harness.systems.linux.system import Linux
 

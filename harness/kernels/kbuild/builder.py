@@ -16,7 +16,7 @@ from harness.kernels.source.build import file_inside
 from harness.kernels.source.builder import Built, TreeKind
 from harness.kernels.source.hooks import HookCode
 from harness.kernels.source.tree import BuildFolder
-from harness.plan.models import SourceRecipe
+from harness.plan.kernel import SourceRecipe
 from harness.progress import Say
 
 OWN_FRAGMENTS = Path(__file__).parent / "fragments"

@@ -28,7 +28,7 @@ from harness.kernels.source.semantic import (
     spatch_identity,
 )
 from harness.kernels.source.tree import BuildFolder
-from harness.plan.models import SourceRecipe
+from harness.plan.kernel import SourceRecipe
 from harness.progress import Say
 
 _SHOWN_FILES = 8

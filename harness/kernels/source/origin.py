@@ -25,7 +25,7 @@ from harness.kernels.source.git import (
     remote_commit,
     repository_stem,
 )
-from harness.plan.models import SourceRecipe, is_url
+from harness.plan.kernel import SourceRecipe, is_url
 from harness.progress import Say
 
 _SHORT = 12

@@ -18,7 +18,7 @@ from harness.kernels.source.build import file_inside
 from harness.kernels.source.builder import Built, TreeKind
 from harness.kernels.source.process import Step, run_step
 from harness.kernels.source.tree import BuildFolder
-from harness.plan.models import SourceRecipe
+from harness.plan.kernel import SourceRecipe
 from harness.progress import Say
 from harness.systems.freebsd.architecture import Architecture, architecture
 from harness.systems.freebsd.clang import Clang, find_clang

@@ -14,7 +14,8 @@ from harness.kernels.kernel import Kernel
 from harness.kernels.source.build import built_kernel
 from harness.places.image import KernelImage
 from harness.places.symbols import SymbolTable
-from harness.plan.models import GuestModel, KernelRecipe
+from harness.plan.guest import GuestModel
+from harness.plan.kernel import KernelRecipe
 from harness.progress import Say
 from harness.qemu.command import Boot
 from harness.systems.base import GuestImage, ImageOrder, WorkloadOrder

@@ -16,7 +16,7 @@ from harness.kernels.source.build import file_inside
 from harness.kernels.source.builder import Built, TreeKind
 from harness.kernels.source.process import Step, run_step
 from harness.kernels.source.tree import BuildFolder
-from harness.plan.models import SourceRecipe
+from harness.plan.kernel import SourceRecipe
 from harness.progress import Say
 from harness.systems.gnumach.mig import Mig, find_mig
 

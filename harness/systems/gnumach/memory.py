@@ -9,7 +9,7 @@ from elftools.elf.elffile import ELFFile
 
 from harness.errors import ConfigurationError
 from harness.kernels.kernel import Kernel
-from harness.plan.models import GuestModel
+from harness.plan.guest import GuestModel
 from harness.systems.gnumach.program import SHIM_BASE
 
 _MIB = 1 << 20

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from harness.console.ssh import KeyPair, Login, new_key
 from harness.files import write_atomically
-from harness.plan.models import KernelRecipe
+from harness.plan.kernel import KernelRecipe
 from harness.progress import Say
 from harness.qemu.command import Boot, Disk
 from harness.systems.base import GuestImage, ImageOrder

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from harness.errors import ConfigurationError, GuestError, InfrastructureError
 from harness.kernels.toolchain import WORKLOAD_BASE, program_file, static_flags
-from harness.plan.models import CompilerModel
+from harness.plan.guest import CompilerModel
 from harness.progress import Say
 from harness.qemu.command import Boot, Machine
 from harness.qemu.guest import GuestFiles, GuestPlan, RunningGuest, started_guest

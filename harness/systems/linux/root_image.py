@@ -15,7 +15,7 @@ from harness.errors import ConfigurationError, InfrastructureError
 from harness.kernels.apt import download_with_dependencies
 from harness.kernels.packaged import DEBIAN_ARCHITECTURES
 from harness.kernels.source.interrupt import interruptible
-from harness.plan.models import RootModel
+from harness.plan.guest import RootModel
 from harness.progress import Say
 from harness.systems.linux import debian_root
 

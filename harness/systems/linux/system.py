@@ -18,7 +18,9 @@ from harness.kernels.toolchain import WORKLOAD_BASE, compile_static
 from harness.kernels.vmlinuz import extract_vmlinux
 from harness.places.image import KernelImage
 from harness.places.symbols import SymbolTable
-from harness.plan.models import GuestModel, KernelRecipe, TargetUserlandModel
+from harness.plan.guest import GuestModel
+from harness.plan.kernel import KernelRecipe
+from harness.plan.needs import TargetUserlandModel
 from harness.progress import Say
 from harness.qemu.accelerator import choose_accelerator
 from harness.qemu.command import Boot

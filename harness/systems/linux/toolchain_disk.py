@@ -14,7 +14,7 @@ from harness.files import make_folder_once
 from harness.kernels.apt import Package, download_with_dependencies, unpack
 from harness.kernels.packaged import DEBIAN_ARCHITECTURES
 from harness.kernels.source.interrupt import interruptible
-from harness.plan.models import CompilerModel
+from harness.plan.guest import CompilerModel
 from harness.progress import Say
 
 _UNUSED = (

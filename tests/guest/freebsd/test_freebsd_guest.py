@@ -17,8 +17,9 @@ from harness.console.channel import ControlChannel
 from harness.errors import GuestError
 from harness.paths import cache_folder
 from harness.places.symbols import SymbolTable
+from harness.plan.kernel import KernelRecipe, SourceRecipe
 from harness.plan.load import load_guest
-from harness.plan.models import KernelRecipe, SourceRecipe, TargetUserlandModel
+from harness.plan.needs import TargetUserlandModel
 from harness.qemu.accelerator import TCG
 from harness.qemu.guest import GuestFiles, GuestPlan, RunningGuest, started_guest
 from harness.qemu.snapshot import Snapshot, memory_of, save_snapshot, snapshot_storage

@@ -13,7 +13,7 @@ from harness.hangs.evidence import Awaited, GuestThread, StackFrame
 from harness.hangs.signature import HangSignature, WaitSignature
 from harness.hangs.tasks import tasks_as_threads
 from harness.plan.load import load_target
-from harness.plan.models import SymptomModel
+from harness.plan.symptom import SymptomModel
 
 PROJECT = Path(__file__).resolve().parents[3]
 RECORDED = Path(__file__).with_name("recorded")

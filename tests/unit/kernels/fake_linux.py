@@ -14,7 +14,7 @@ from harness.kernels.kbuild.builder import linux_builder
 from harness.kernels.kbuild.config import parse_fragment
 from harness.kernels.kernel import Kernel
 from harness.kernels.source.build import built_kernel
-from harness.plan.models import SourceRecipe
+from harness.plan.kernel import SourceRecipe
 
 # As the kernel's, in small: configuration by KCONFIG_ALLCONFIG, objects below O=, rebuilt by time.
 # `compiled` notes each compilation; a file mm/slow makes compilations of mm/ take half a minute.

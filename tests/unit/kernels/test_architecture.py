@@ -10,7 +10,7 @@ from harness.errors import ConfigurationError
 from harness.kernels.kbuild.architecture import architecture
 from harness.kernels.kbuild.builder import linux_builder
 from harness.kernels.kbuild.config import parse_fragment
-from harness.plan.models import SourceRecipe
+from harness.plan.kernel import SourceRecipe
 
 BUILT = {"x86_64": "x86_64", "arm64": "aarch64", "ppc64le": "ppc64le"}
 PORTS = {

@@ -19,7 +19,7 @@ from harness.kernels.toolchain import (
     compiler_for,
     missing_compiler,
 )
-from harness.plan.models import Arch
+from harness.plan.model import Arch
 
 FOREIGN = [arch for arch, cross in CROSS_COMPILERS.items() if cross.machine != platform.machine()]
 ELF_MACHINES = {"arm64": "EM_AARCH64", "ppc64le": "EM_PPC64"}

@@ -18,7 +18,7 @@ from harness.kernels.override import (
     pinned,
 )
 from harness.plan.load import Target
-from harness.plan.models import TargetModel
+from harness.plan.target import TargetModel
 
 _SOURCE = {
     "package": "linux-source-5.10",

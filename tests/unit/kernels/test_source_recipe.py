@@ -4,7 +4,7 @@
 import pytest
 from pydantic import ValidationError
 
-from harness.plan.models import SourceRecipe, is_url
+from harness.plan.kernel import SourceRecipe, is_url
 
 DIGEST = "0" * 64
 

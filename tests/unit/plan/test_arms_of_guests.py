@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from running import PROJECT
 
 from harness.plan.load import load_case, load_guest, load_target
-from harness.plan.models import ForcedOrderCase, TargetModel
+from harness.plan.target import ForcedOrderCase, TargetModel
 
 SWAPIN = PROJECT / "failpoints" / "linux-swapin-aba" / "target.toml"
 

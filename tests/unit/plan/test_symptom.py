@@ -3,7 +3,7 @@
 
 import json
 
-from harness.plan.models import SymptomModel
+from harness.plan.symptom import SymptomModel
 
 
 def test_a_console_symptom_is_plain_data() -> None:

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from harness.paths import PROJECT
-from harness.plan.models import TargetModel
+from harness.plan.target import TargetModel
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from harness.errors import ConfigurationError
-from harness.plan.models import FilesystemImageModel
+from harness.plan.needs import FilesystemImageModel
 from harness.systems.filesystem_image import make_image
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.kernels.kernel import Kernel
-from harness.plan.models import SymptomModel
+from harness.plan.symptom import SymptomModel
 from harness.qemu.command import Boot, Machine
 from harness.qemu.guest import GuestPlan
 from harness.stats.sequential import Decision, StopRule

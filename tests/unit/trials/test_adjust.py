@@ -8,7 +8,7 @@ import pytest
 
 from harness.errors import ConfigurationError, GuestError
 from harness.places.symbols import Symbol, SymbolTable
-from harness.plan.models import AdjustModel, OrderModel
+from harness.plan.rules import AdjustModel, OrderModel
 from harness.trials.adjust import adjust_words
 from harness.trials.external import order_rule
 

@@ -9,7 +9,7 @@ from fakes import arm
 
 from harness.failpoints.grammar import parse_setting
 from harness.failpoints.inside import FaultInjection, HookFailpoint
-from harness.plan.models import OrderModel
+from harness.plan.rules import OrderModel
 from harness.qemu import plugin
 from harness.trials.arm import PreparedArm
 from harness.trials.external import ExternalFailpoints, order_rule

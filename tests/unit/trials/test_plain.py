@@ -6,7 +6,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.plan.models import SymptomModel
+from harness.plan.symptom import SymptomModel
 from harness.trials.plain import PlainOutput
 
 SYMPTOMS = (

@@ -12,7 +12,8 @@ from fakes import arm
 
 from harness.hangs import Hang, HangKind
 from harness.hangs.evidence import Awaited, GuestThread
-from harness.plan.models import PlainModel, SymptomModel
+from harness.plan.needs import PlainModel
+from harness.plan.symptom import SymptomModel
 from harness.qemu.guest import RunningGuest
 from harness.trials.arm import PreparedArm
 from harness.trials.verdict import Verdict, judge

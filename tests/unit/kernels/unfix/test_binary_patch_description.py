@@ -9,7 +9,7 @@ import pytest
 from harness.errors import ConfigurationError
 from harness.kernels.kernel import Kernel
 from harness.kernels.unfix import load_binary_patch, patched_kernel
-from harness.plan.models import KernelRecipe
+from harness.plan.kernel import KernelRecipe
 
 _TEXT = """
 title = "no marks"

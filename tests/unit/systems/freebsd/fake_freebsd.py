@@ -6,7 +6,7 @@ from pathlib import Path
 
 from harness.kernels.kernel import Kernel
 from harness.kernels.source.build import built_kernel
-from harness.plan.models import SourceRecipe
+from harness.plan.kernel import SourceRecipe
 from harness.systems.freebsd.builder import freebsd_builder
 
 # configure writes what bootstraps the make; the make notes what it was told and builds by time

@@ -10,8 +10,10 @@ import pytest
 from harness.errors import ConfigurationError
 from harness.kernels.kernel import Kernel
 from harness.places.symbols import SymbolTable
+from harness.plan.guest import GuestModel
+from harness.plan.kernel import KernelRecipe
 from harness.plan.load import load_guest
-from harness.plan.models import GuestModel, KernelRecipe, TargetUserlandModel
+from harness.plan.needs import TargetUserlandModel
 from harness.systems.base import GuestImage, ImageOrder, WorkloadOrder
 from harness.systems.freebsd.program import compile_init
 from harness.systems.freebsd.system import FreeBSD

@@ -9,7 +9,7 @@ import pytest
 from harness.errors import ConfigurationError, InfrastructureError
 from harness.kernels.source.builder import TreeKind
 from harness.kernels.source.tree import BuildFolder
-from harness.plan.models import SourceRecipe
+from harness.plan.kernel import SourceRecipe
 from harness.systems.gnumach import builder as module
 from harness.systems.gnumach.builder import GNU_MACH, gnumach_builder, own_configurations
 from harness.systems.gnumach.mig import Mig, find_mig

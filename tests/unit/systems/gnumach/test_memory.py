@@ -8,8 +8,8 @@ import pytest
 
 from harness.errors import ConfigurationError
 from harness.kernels.kernel import Kernel
+from harness.plan.guest import GuestModel
 from harness.plan.load import load_guest
-from harness.plan.models import GuestModel
 from harness.systems.gnumach.memory import loaded_end, require_room
 
 MIB = 1 << 20

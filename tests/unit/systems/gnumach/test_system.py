@@ -12,8 +12,10 @@ from test_memory import elf32
 from harness.errors import ConfigurationError, InfrastructureError
 from harness.kernels.apt import Package
 from harness.kernels.kernel import Kernel
+from harness.plan.guest import GuestModel
+from harness.plan.kernel import KernelRecipe
 from harness.plan.load import load_guest
-from harness.plan.models import GuestModel, KernelRecipe, TargetUserlandModel
+from harness.plan.needs import TargetUserlandModel
 from harness.systems.base import GuestImage, ImageOrder, WorkloadOrder
 from harness.systems.gnumach import packaged, system
 from harness.systems.gnumach.packaged import packaged_gnumach

@@ -8,8 +8,9 @@ import pytest
 from running import PROJECT
 
 from harness.kernels.kernel import Kernel
+from harness.plan.kernel import KernelRecipe
 from harness.plan.load import load_guest, load_target
-from harness.plan.models import KernelRecipe, TargetUserlandModel
+from harness.plan.needs import TargetUserlandModel
 from harness.progress import silent
 from harness.systems.base import GuestImage, ImageOrder
 from harness.systems.linux import full_image as module

@@ -10,7 +10,7 @@ import pytest
 from harness.errors import ConfigurationError, InfrastructureError
 from harness.files import file_hash
 from harness.kernels import apt
-from harness.plan.models import CompilerModel
+from harness.plan.guest import CompilerModel
 from harness.progress import silent
 from harness.systems.linux import toolchain_disk as module
 from harness.systems.linux.toolchain_disk import make_image, toolchain_disk
