@@ -4,14 +4,19 @@
 import asyncio
 import errno
 import json
+import pkgutil
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from running import PROJECT, make_project
 
-from harness import cli
+from harness import cli, commands
+from harness.commands import repro
 from harness.errors import ConfigurationError, GuestError, InfrastructureError, UsageError
 from harness.trials.record import CampaignFolder
 
@@ -42,7 +47,7 @@ def ends_with(monkeypatch: pytest.MonkeyPatch, end: BaseException | CampaignFold
             raise end
         return end
 
-    monkeypatch.setattr(cli, "start_campaign", start)
+    monkeypatch.setattr(repro, "start_campaign", start)
 
 
 def run(capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -186,3 +191,26 @@ def test_codes_are_as_documented() -> None:
     table = (PROJECT / "docs" / "verdicts.md").read_text().partition("## Exit codes")[2]
     documented = {int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)}
     assert documented == {int(code) for code in cli.ExitCode}
+
+
+def test_help_names_every_command_and_nothing_else() -> None:
+    modules = {name for _, name, _ in pkgutil.iter_modules(commands.__path__)}
+    assert modules - {"defaults"} == set(cli.COMMANDS)
+    for name in cli.COMMANDS:
+        command = cli.cli.get_command(click.Context(cli.cli), name)
+        assert command is not None
+        assert command.help
+
+
+def test_help_needs_no_statistics() -> None:
+    asked = "import sys; from harness.cli import cli; cli(['--help'], standalone_mode=False)\n"
+    tell = "sys.stderr.write(' '.join(sys.modules))"
+    end = subprocess.run([sys.executable, "-c", asked + tell], capture_output=True, text=True)
+    assert "reproduce" in end.stdout
+    assert "scipy" not in end.stderr.split()
+
+
+def test_a_command_that_does_not_exist(capfd: pytest.CaptureFixture[str]) -> None:
+    status, _, err = run(capfd, "reprod")
+    assert status == 2
+    assert "No such command 'reprod'" in err

@@ -10,9 +10,9 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.commands.symbolize import command as symbolize
 from harness.errors import ConfigurationError
 from harness.symbolize import SourceFrame, SourceLines, symbolize_lines
-from harness.symbolize_command import symbolize
 
 # the line numbers below are counted from the first line of this text
 SOURCE = """\

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from harness.crashes.commands import crashes
+from harness.commands.crashes import command as crashes
 from harness.crashes.report import Kind
 from harness.crashes.score import (
     COUNTS,

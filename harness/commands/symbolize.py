@@ -13,7 +13,7 @@ from harness.symbolize import SourceLines, symbolize_lines
 @click.command()
 @click.argument("log", type=click.Path(path_type=Path))
 @click.argument("elf", type=click.Path(path_type=Path))
-def symbolize(log: Path, elf: Path) -> None:
+def command(log: Path, elf: Path) -> None:
     """Print LOG with file and line at every frame, from the DWARF of ELF (a vmlinux)."""
     try:
         # a console's bytes are hostile: no escape sequence reaches the user's terminal

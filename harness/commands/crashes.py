@@ -17,11 +17,11 @@ _FRAMES_SHOWN = 12
 
 
 @click.group()
-def crashes() -> None:
+def command() -> None:
     """Crash reports in consoles: find them, and score the finder."""
 
 
-@crashes.command()
+@command.command()
 @click.argument("directory", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON instead.")
 def score(directory: Path, as_json: bool) -> None:
@@ -40,7 +40,7 @@ def score(directory: Path, as_json: bool) -> None:
         click.echo(_summary(system, part))
 
 
-@crashes.command()
+@command.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list instead.")
 @click.option(

@@ -65,7 +65,7 @@ _WITH_RESUME = frozenset({"resume", "results", "as_json"})
     help="Go on with a campaign (default: the newest run).",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON on stdout.")
-def run(
+def command(
     guest: str,
     modules_dir: Path | None,
     append: str,

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from running import make_project
 
-from harness import cli, run_command
+from harness import cli
+from harness.commands import run as run_command
 from harness.trials.prepare import Request
 from harness.trials.record import CampaignFolder
 from harness.trials.start import Options

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""`harness shell`: a prompt in a guest."""
+
+import asyncio
+
+import click
+from rich.console import Console
+
+from harness.commands.defaults import DEFAULT_TARGET
+from harness.paths import cache_folder, project_folder, results_folder
+from harness.plan.load import full_image_like, load_guest, load_target
+from harness.reports.terminal import say_to
+from harness.trials.prepare import Request
+from harness.trials.record import find_campaign
+from harness.trials.recorded import recorded_request
+from harness.trials.shell import run_shell
+
+
+class _CommandAfterDashes(click.Command):
+    """A command that keeps what follows `--` apart from its own arguments."""
+
+    def parse_args(self, context: click.Context, arguments: list[str]) -> list[str]:
+        own, rest = arguments, []
+        if "--" in arguments:
+            at = arguments.index("--")
+            own, rest = arguments[:at], arguments[at + 1 :]
+        context.meta["harness.command"] = rest
+        return super().parse_args(context, own)
+
+    def collect_usage_pieces(self, context: click.Context) -> list[str]:
+        return [*super().collect_usage_pieces(context), "[-- COMMAND...]"]
+
+
+@click.command(cls=_CommandAfterDashes)
+@click.argument("guest", default="linux-x86_64")
+@click.option("--target", default=DEFAULT_TARGET, help="Target whose kernels and files to use.")
+@click.option("--kernel", help="Which of the target's kernels to boot (default: buggy).")
+@click.option("--campaign", help="Boot what this campaign (of `harness run`, say) did.")
+@click.option("--ssh", is_flag=True, help="Boot the full image that is like GUEST, over SSH.")
+@click.pass_context
+def command(
+    context: click.Context,
+    guest: str,
+    target: str,
+    kernel: str | None,
+    campaign: str | None,
+    ssh: bool,
+) -> int:
+    """Boot GUEST and give a prompt in it, or run COMMAND there and end with its status."""
+    command = " ".join(context.meta["harness.command"])
+    project = project_folder()
+    guest = full_image_like(project, guest) if ssh else guest
+    if campaign is not None:
+        plan = find_campaign(results_folder(), campaign, target).plan()
+        request = recorded_request(plan, project, cache_folder())
+    else:
+        request = Request(
+            load_target(project, target), load_guest(project, guest), project, cache_folder()
+        )
+    kernels = request.target.model.kernels
+    kernel = kernel or ("buggy" if "buggy" in kernels else next(iter(kernels)))
+    return asyncio.run(run_shell(request, kernel, command, say_to(Console(stderr=True))))
