@@ -45,14 +45,18 @@ _OBJECT = re.compile(r"^--- (\S+\.o) ---$")
 _PART = re.compile(r"^===> (\S+)")
 
 
-def freebsd_builder(recipe: SourceRecipe, arch: str, folder: Path) -> "FreeBSDBuilder":
+def freebsd_builder(
+    recipe: SourceRecipe, arch: str, folder: Path, more: Sequence[Path] = ()
+) -> "FreeBSDBuilder":
     """The builder of a recipe; `folder` has its config fragments, `arch` is the harness's name.
 
+    `more` are fragments that the guest adds to the recipe's.
     Raises ConfigurationError for a fragment that cannot be used, InfrastructureError without a
     clang.
     """
     target = architecture(arch)
-    fragments = tuple(file_inside(folder, name, "config fragment") for name in recipe.config)
+    own = (file_inside(folder, name, "config fragment") for name in recipe.config)
+    fragments = (*own, *more)
     return FreeBSDBuilder(
         arch=target,
         fragments=fragments,
