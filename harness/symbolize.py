@@ -19,9 +19,12 @@ from harness.places.symbols import Symbol, SymbolTable
 
 _FRAME = re.compile(
     r"(?P<before>.*?)(?P<function>[A-Za-z_][\w.$]*)\+0x(?P<offset>[0-9a-f]{1,8})"
-    r"(?:/0x(?P<size>[0-9a-f]{1,8}))?(?![\w/])"
+    r"(?:/0x(?P<size>[0-9a-f]{1,8})|/frame 0x[0-9a-f]{1,16})?(?![\w/])"
 )
-_POINTER = re.compile(r"(?:RIP|EIP|NIP|LR|pc|lr) ?:|\[exception RIP|stopped at|^ip ")
+_ADDRESS = re.compile(r"\s+pc = 0x(?P<pc>[0-9a-f]{8,16})\s+lr = ")
+"""A frame of DDB on arm64 (FreeBSD, sys/arm64/arm64/db_trace.c), whose kernel may know too few
+names to tell its function."""
+_POINTER = re.compile(r"(?:RIP|EIP|NIP|LR|pc|lr) ?:|\[exception RIP|[Ss]topped at|^ip ")
 """What stands before the address of something that happened, not one that is returned to."""
 _LINUX_ALIGNMENT = 16
 _MOST_INLINED = 64
@@ -268,15 +271,19 @@ def _number(entry: Any, name: str) -> int:
 def symbolize_lines(lines: Iterable[str], source: SourceLines) -> Iterator[str]:
     """The lines of a console log, with file and line behind each frame that the ELF file knows.
 
-    A frame is `function+0xoffset` or `function+0xoffset/0xsize`, whatever stands before it. The
-    frames inlined there come in lines of their own before it, marked [inline]; other lines stay as
-    they are. Only offsets are used: address randomisation does not matter.
+    A frame is `function+0xoffset` or `function+0xoffset/0xsize`, whatever stands before it; offsets
+    are looked up, so that address randomisation does not matter. FreeBSD's `pc = 0x…  lr = 0x…` is
+    an address, and gets its function, too. The frames inlined there come in lines of their own
+    before it, marked [inline]; other lines stay as they are.
     """
     for line in lines:
         yield from _symbolized(line, source)
 
 
 def _symbolized(line: str, source: SourceLines) -> Iterator[str]:
+    if (address := _ADDRESS.match(line)) is not None:
+        yield from _addressed(line, int(address["pc"], 16), source)
+        return
     found = _FRAME.match(line)
     frames = _frames_of(found, source) if found is not None else ()
     if found is None or not frames:
@@ -287,6 +294,19 @@ def _symbolized(line: str, source: SourceLines) -> Iterator[str]:
         yield f"{_plain(before)}{frame.function} {frame.file}:{frame.line} [inline]"
     last = frames[-1]
     yield f"{line[: found.end()]} {last.file}:{last.line}{line[found.end() :]}"
+
+
+def _addressed(line: str, pc: int, source: SourceLines) -> Iterator[str]:
+    found = source.symbols.find(pc)
+    if found is None:
+        yield line
+        return
+    symbol, offset = found
+    frames = source.frames_at(pc - (offset > 0))
+    for frame in frames[:-1]:
+        yield f"\t{frame.function} {frame.file}:{frame.line} [inline]"
+    where = f" {frames[-1].file}:{frames[-1].line}" if frames else ""
+    yield f"{line}  {symbol.name}+{offset:#x}{where}"
 
 
 def _frames_of(found: re.Match[str], source: SourceLines) -> tuple[SourceFrame, ...]:
@@ -301,4 +321,5 @@ def _frames_of(found: re.Match[str], source: SourceLines) -> tuple[SourceFrame, 
 
 def _plain(before: str) -> str:
     """What stands before a frame, without the marks of that frame alone."""
-    return re.sub(r"\? $|\[<[^>]*>\] \??|(?:RIP|pc|lr) ?: ?(?:\d{4}:)?$", "", before)
+    marks = r"\? $|\[<[^>]*>\] \??|(?:RIP|pc|lr) ?: ?(?:\d{4}:)?$|[\w.$]+\(\) at $"
+    return re.sub(marks, "", before)

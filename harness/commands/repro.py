@@ -41,6 +41,10 @@ from harness.trials.start import Options, resume_campaign, start_campaign
 )  # fmt: skip
 @click.option("--cold-boot", is_flag=True, help="Boot for every trial; restore no snapshot.")
 @click.option("--dump-memory", is_flag=True, help="Keep the memory of guests that crash or hang.")
+@click.option(
+    "--ddb", multiple=True, metavar="COMMAND",
+    help="Ask the kernel's debugger this after a crash or hang, in place of what the target asks.",
+)  # fmt: skip
 @click.option("--results", type=click.Path(path_type=Path), help="Folder of the campaigns.")
 @click.option(
     "--resume", is_flag=False, flag_value="", default=None, metavar="[CAMPAIGN]",
@@ -62,6 +66,7 @@ def command(
     where: CompileWhere | None,
     cold_boot: bool,
     dump_memory: bool,
+    ddb: tuple[str, ...],
     results: Path | None,
     resume: str | None,
     as_json: bool,
@@ -77,7 +82,8 @@ def command(
         folder = find_campaign(results, resume or None, target)
         watcher = TerminalWatcher(console, before=folder.records())
         with watcher:
-            if any((trials, confidence, seed is not None, arms, no_failpoints, where, cold_boot)):
+            planned = (trials, confidence, seed is not None, arms, no_failpoints, where, cold_boot)
+            if any((*planned, ddb)):
                 watcher.say("note: --resume keeps the campaign's plan; other options are unused")
             asyncio.run(resume_campaign(folder, project, cache, watcher))
     else:
@@ -91,6 +97,7 @@ def command(
             arms=tuple(name for name in arms.split(",") if name),
             source=trees,
             compile=where,
+            debugger_commands=ddb,
         )
         options = Options(trials, confidence, seed, cold_boot, dump_memory)
         watcher = TerminalWatcher(console)

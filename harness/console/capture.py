@@ -37,10 +37,14 @@ class ConsoleCapture:
         """Calls `listener` with every later chunk."""
         self._listeners.append(listener)
 
+    def ignore(self, listener: Callable[[bytes], None]) -> None:
+        """Calls it no more."""
+        self._listeners.remove(listener)
+
     async def _receive(self) -> None:
         while data := await self._read():
             self._keep(data)
-            for listener in self._listeners:
+            for listener in tuple(self._listeners):
                 listener(data)
 
     async def _read(self) -> bytes:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The model behind failpoints/*/target.toml, and what is run like one."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
@@ -42,6 +42,15 @@ class BudgetModel(Model):
     voids: PositiveInt = 5
 
 
+class DebuggerModel(Model):
+    """[debugger]: what the kernel's own debugger is asked after a crash or a hang."""
+
+    commands: list[Annotated[str, Field(pattern="^[!-~]([ -~]*[!-~])?$")]] = Field(min_length=1)
+    """Each is typed at its prompt as it stands."""
+    seconds: PositiveFloat = 30.0
+    """For its prompt to come, and for each command."""
+
+
 class TargetModel(Model):
     """A target: one race."""
 
@@ -62,6 +71,7 @@ class TargetModel(Model):
     adjust: list[AdjustModel] = []
     arm: list[ArmModel]
     symptom: list[SymptomModel] = Field(min_length=1)
+    debugger: DebuggerModel | None = None
     budget: BudgetModel = BudgetModel()
 
     @property

@@ -61,6 +61,8 @@ class RunningGuest:
     monitor: QMPClient
     files: GuestFiles
     setup_seconds: float
+    keyboard: asyncio.StreamWriter
+    """What is written to it is typed at the console."""
 
     async def set_up(self, commands: Sequence[str]) -> None:
         """Runs shell commands that must all succeed, in `setup_seconds` altogether.
@@ -138,7 +140,9 @@ async def started_guest(
         stack.push_async_callback(_disconnect, monitor)
         # first of all at the end: a QEMU that is stuck would hold up the closing of its lines
         stack.push_async_callback(process.kill)
-        guest = RunningGuest(process, console, channel, monitor, files, plan.boot_seconds)
+        guest = RunningGuest(
+            process, console, channel, monitor, files, plan.boot_seconds, console_writer
+        )
         try:
             async with asyncio.timeout(plan.boot_seconds):
                 await monitor.connect(process.lines.monitor)

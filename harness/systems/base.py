@@ -58,6 +58,28 @@ class GuestImage:
     """What serves a person's prompt."""
 
 
+@dataclass(frozen=True)
+class Debugger:
+    """A kernel's own debugger, which is talked to on the console as a person would."""
+
+    name: str
+    """Of the file that its answers are kept in, too."""
+    setup: tuple[str, ...]
+    """Commands for a ready guest, after which a crash ends at the debugger's prompt."""
+    break_in: bytes
+    """What is typed to stop a kernel that runs."""
+    prompt: re.Pattern[bytes]
+    """Where what the console has printed ends with the prompt, and waits for a command."""
+    pager: re.Pattern[bytes]
+    """Where it ends because the debugger waits for leave to print more."""
+    go_on: bytes
+    """What gives that leave."""
+    first: tuple[str, ...]
+    """Commands before those that are asked for, whose answers are of no interest."""
+    longest_command: int
+    """Bytes of a command that the debugger takes."""
+
+
 class System(Protocol):
     """One operating system; all the harness knows of it is behind this."""
 
@@ -66,6 +88,9 @@ class System(Protocol):
 
     None for a system that no initramfs of the user's own is booted with.
     """
+
+    debugger: Debugger | None
+    """What can be asked on the console after a crash; None: nothing."""
 
     def acquire_kernel(
         self, recipe: KernelRecipe, guest: GuestModel, folder: Path, cache: Path, say: Say

@@ -9,6 +9,7 @@ from harness.kernels.kernel import Kernel
 from harness.plan.needs import PlainModel
 from harness.plan.rules import AdjustModel
 from harness.plan.symptom import SymptomModel
+from harness.plan.target import DebuggerModel
 from harness.qemu import plugin
 from harness.qemu.guest import GuestPlan
 from harness.qemu.snapshot import Snapshot
@@ -45,6 +46,8 @@ class PreparedArm:
     """What is changed in the memory of each guest that was booted."""
     dump_memory: bool = False
     """Whether a guest that crashed or hung leaves its memory in the trial's evidence."""
+    debugger: DebuggerModel | None = None
+    """What the kernel's own debugger is asked about a crash or a hang."""
 
     @property
     def has_holds(self) -> bool:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from pydantic import ValidationError
+
 from harness.errors import ConfigurationError, UsageError
 from harness.failpoints.inside import GuestFailpoint
 from harness.kernels.kernel import Kernel
@@ -14,7 +16,7 @@ from harness.places.resolve import ResolvedPlace
 from harness.plan.guest import GuestModel
 from harness.plan.load import Guest, Target, load_guest
 from harness.plan.needs import TargetMachineModel
-from harness.plan.target import ArmModel, TargetModel
+from harness.plan.target import ArmModel, DebuggerModel, TargetModel
 from harness.progress import Say
 from harness.qemu.accelerator import TCG, choose_accelerator
 from harness.qemu.command import Machine
@@ -53,6 +55,8 @@ class Request:
     """Trees to build in place of the target's own."""
     compile: CompileWhere | None = None
     """Where the workload is compiled; None: in the guest, if it has a compiler."""
+    debugger_commands: tuple[str, ...] = ()
+    """What the kernel's debugger is asked about a crash, in place of the target's own."""
 
     @property
     def compiling_guest(self) -> GuestModel:
@@ -96,6 +100,7 @@ async def prepare_arms(request: Request, say: Say) -> list[PreparedArm]:
             + ", ".join(model.guests)
         )
     kernel_recipes(request.target, request.guest.known_as, request.source)  # before anything slow
+    _debugger(request)
     arms = chosen_arms(request)
     if not request.failpoints:
         arms = [arm.model_copy(update={"use": []}) for arm in arms]
@@ -232,7 +237,35 @@ async def _prepare_arm(
         guest_failpoints=_inside(request, model, arm),
         plain=model.workload.plain,
         boot_only=model.own_initrd is not None,
+        debugger=_debugger(request),
     )
+
+
+def _debugger(request: Request) -> DebuggerModel | None:
+    """What the kernel's debugger is asked. Raises ConfigurationError, UsageError."""
+    order, where = request.target.model.debugger, f"{request.target.file}: [debugger]"
+    if request.debugger_commands:
+        where = "--ddb"
+        try:
+            order = DebuggerModel(commands=list(request.debugger_commands))
+        except ValidationError as error:
+            raise UsageError(
+                "--ddb: expected commands of printable characters, without a line's end; found "
+                f"{request.debugger_commands}"
+            ) from error
+    if order is None:
+        return None
+    wrong = UsageError if request.debugger_commands else ConfigurationError
+    debugger = SYSTEMS[request.guest.model.system].debugger
+    if debugger is None:
+        raise wrong(f"{where}: {request.guest.model.system} has no debugger on its console")
+    for command in order.commands:
+        if len(command) > debugger.longest_command:
+            raise wrong(
+                f"{where}: {debugger.name} takes {debugger.longest_command} bytes of a command, "
+                f"and this one has {len(command)}: {command}"
+            )
+    return order
 
 
 def _inside(request: Request, model: TargetModel, arm: ArmModel) -> tuple[GuestFailpoint, ...]:

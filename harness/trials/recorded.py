@@ -27,4 +27,5 @@ def recorded_request(
         arms=tuple(plan["chosen_arms"] if arms is None else arms),
         source=SourceOverride.from_json(plan.get("source")),
         compile=plan.get("compile", "host"),  # what all campaigns did before they could choose
+        debugger_commands=tuple(plan.get("debugger_commands", ())),
     )

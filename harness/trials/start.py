@@ -66,6 +66,7 @@ async def start_campaign(
         and not options.cold_boot
         and request.target.model.own_initrd is None,
         "dump_memory": options.dump_memory,
+        "debugger_commands": list(request.debugger_commands),
         "inputs": inputs_hash(request),
     }
     if isinstance(request.target.model, RunModel):  # there is no target.toml to read it from again

@@ -7,11 +7,13 @@ from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from harness.console.text import printable
 from harness.errors import GuestError
 from harness.files import disk_errors_named
 from harness.qemu.dump import keep_after_shutdown
-from harness.qemu.guest import GuestFiles, started_guest
+from harness.qemu.guest import GuestFiles, RunningGuest, started_guest
 from harness.qemu.process import qemu_version
+from harness.systems.base import Debugger
 from harness.systems.registry import SYSTEMS
 from harness.trials.adjust import adjust_guest
 from harness.trials.arm import PreparedArm
@@ -19,6 +21,7 @@ from harness.trials.external import ArmedFailpoints, FailpointRecord
 from harness.trials.hang import record_memory
 from harness.trials.inside import GuestSettings, SettingRecord
 from harness.trials.interleaving import write_interleaving
+from harness.trials.reports import write_answers, write_reports
 from harness.trials.returns import ForcedReturns
 from harness.trials.verdict import Judgement, Observations, SymptomSeen, ending_of, judge
 from harness.trials.watch import Watch, watch_until_end
@@ -81,7 +84,7 @@ async def _run_trial(
 ) -> TrialRecord:
     files = GuestFiles.within(folder)
     started = time.monotonic()
-    seen, watch = Observations(), None
+    seen, watch, debugger, asked = Observations(), None, None, None
     ready: tuple[float, float] = (0.0, 0.0)
     async with AsyncExitStack() as stack:
         failpoints = stack.enter_context(ArmedFailpoints(arm.failpoints, folder, seed))
@@ -114,11 +117,14 @@ async def _run_trial(
             # before the failpoints inside are set: setting them may bring about a report already
             watch.listen()
             command = None
+            if arm.debugger is not None:
+                debugger = await _enter_debugger_on_panic(guest, arm, watch)
             if not arm.boot_only:
                 await settings.set(guest.channel)
                 command = settings.workload_command(_workload_command(arm, seed))
             await watch_until_end(watch, failpoints, returns, command)
-            if guest.process.exit_status is None and not arm.boot_only:
+            stopped = debugger is not None and watch.crashed
+            if guest.process.exit_status is None and not arm.boot_only and not stopped:
                 await settings.finish(guest.channel)
             if arm.dump_memory and watch.shows_trouble and guest.process.exit_status is None:
                 watch.notes.append(await record_memory(guest, arm, folder))
@@ -131,7 +137,13 @@ async def _run_trial(
         wall = watch.wall_seconds if watch else time.monotonic() - started
         cpu = watch.cpu_seconds if watch else 0.0
         failpoints.finish()
+        if watch is not None and debugger is not None:
+            asked = await watch.ask_debugger(debugger)
     if watch is not None:
+        await write_reports(folder, arm.kernel, watch.reports)
+        if debugger is not None and asked is not None:
+            watch.notes.append(asked.summary(debugger.name))
+            await write_answers(folder / f"{debugger.name}.txt", arm.kernel, asked)
         if watch.plain is None:
             _write_heard(folder / "workload.jsonl", watch.heard)
         elif not arm.boot_only:
@@ -178,6 +190,20 @@ async def _run_trial(
         finished=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         settings=settings.record() | returns.record(),
     )
+
+
+async def _enter_debugger_on_panic(
+    guest: RunningGuest, arm: PreparedArm, watch: Watch
+) -> Debugger | None:
+    """The kernel's debugger, which a crash will end at; None, with a note, for a kernel without."""
+    debugger = SYSTEMS[arm.system].debugger
+    for command in debugger.setup if debugger is not None else ():
+        result = await guest.channel.run(command)
+        if result.status != 0:
+            said = printable(result.output).strip() or f"status {result.status}"
+            watch.notes.append(f"the kernel's debugger cannot be asked: `{command}`: {said}")
+            return None
+    return debugger
 
 
 def _workload_command(arm: PreparedArm, seed: int) -> str:

@@ -14,8 +14,10 @@ from harness.hangs import Hang, HangKind
 from harness.qemu.dump import shut_down
 from harness.qemu.guest import RunningGuest
 from harness.qemu.starvation import Starvation
+from harness.systems.base import Debugger
 from harness.systems.registry import SYSTEMS
 from harness.trials.arm import PreparedArm
+from harness.trials.debugger import Interrogation, ask_debugger
 from harness.trials.external import ArmedFailpoints
 from harness.trials.hang import record_hang
 from harness.trials.plain import PlainOutput
@@ -53,6 +55,8 @@ class Watch:
         self.ended = asyncio.Event()
         self.on_console_symptom = False
         """Whether the target's symptom was a report on the console."""
+        self.crashed = False
+        """Whether a report says that the kernel cannot go on."""
         self._progress: object = None
         self._alive_at = 0.0, 0.0
         """Wall and CPU seconds of the last sign of life."""
@@ -76,6 +80,18 @@ class Watch:
     def listen(self) -> None:
         """Takes in what the guest prints from now on."""
         self.guest.console.listen(self.on_console)
+
+    async def ask_debugger(self, debugger: Debugger) -> Interrogation | None:
+        """What the kernel's debugger says of a crash or hang; None where there is none.
+
+        What it prints is no report of the trial's any more.
+        """
+        if self.arm.debugger is None or not (self.crashed or self.hung):
+            return None
+        self.guest.console.ignore(self.on_console)
+        return await ask_debugger(
+            self.guest, debugger, self.arm.debugger, self._tail, stopped=self.crashed
+        )
 
     async def break_off(self, why: str) -> None:
         """Ends a trial whose guest could not be driven: what it printed until then counts."""
@@ -138,6 +154,7 @@ class Watch:
             self._on_report(report)
 
     def _on_report(self, report: Report) -> None:
+        self.crashed |= report.fatal
         has_room = len(self.reports) < _MAX_KEPT
         if has_room:
             self.reports.append(report)

@@ -18,8 +18,9 @@ from harness.plan.guest import GuestModel
 from harness.plan.kernel import KernelRecipe
 from harness.progress import Say
 from harness.qemu.command import Boot
-from harness.systems.base import GuestImage, ImageOrder, WorkloadOrder
+from harness.systems.base import Debugger, GuestImage, ImageOrder, WorkloadOrder
 from harness.systems.freebsd.builder import freebsd_builder
+from harness.systems.freebsd.ddb import DDB
 from harness.systems.freebsd.embedded import embed
 from harness.systems.freebsd.program import compile_init, compile_shim, compile_workload
 from harness.systems.freebsd.root import WORKLOAD_PATH, Root, root_image
@@ -32,6 +33,7 @@ class FreeBSD:
     """The micro-guest: a kernel that QEMU starts, its root in memory, our init."""
 
     farewell: re.Pattern[bytes] | None = None
+    debugger: Debugger | None = DDB
 
     def acquire_kernel(
         self, recipe: KernelRecipe, guest: GuestModel, folder: Path, cache: Path, say: Say

@@ -17,7 +17,7 @@ from harness.plan.guest import GuestModel
 from harness.plan.kernel import KernelRecipe
 from harness.progress import Say
 from harness.qemu.command import Boot
-from harness.systems.base import GuestImage, ImageOrder, WorkloadOrder
+from harness.systems.base import Debugger, GuestImage, ImageOrder, WorkloadOrder
 from harness.systems.gnumach.builder import gnumach_builder
 from harness.systems.gnumach.memory import require_room
 from harness.systems.gnumach.packaged import packaged_gnumach
@@ -28,6 +28,7 @@ class GnuMach:
     """The Mach guest: a multiboot shim, the kernel, and the workload as the bootstrap program."""
 
     farewell: re.Pattern[bytes] | None = None
+    debugger: Debugger | None = None
 
     def acquire_kernel(
         self, recipe: KernelRecipe, guest: GuestModel, folder: Path, cache: Path, say: Say

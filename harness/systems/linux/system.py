@@ -24,7 +24,7 @@ from harness.plan.needs import TargetUserlandModel
 from harness.progress import Say
 from harness.qemu.accelerator import choose_accelerator
 from harness.qemu.command import Boot
-from harness.systems.base import GuestImage, ImageOrder, WorkloadOrder
+from harness.systems.base import Debugger, GuestImage, ImageOrder, WorkloadOrder
 from harness.systems.filesystem_image import filesystem_image
 from harness.systems.linux.full_image import full_image, with_disk_and_network
 from harness.systems.linux.guest_compiler import (
@@ -48,6 +48,7 @@ from harness.systems.machine import machine_of
 class Linux:
     """The Linux micro-guest: initramfs, init with a control channel, busybox."""
 
+    debugger: Debugger | None = None
     # kernel/reboot.c, at the level of emergencies; old kernels without "reboot: " before it
     farewell: re.Pattern[bytes] | None = re.compile(
         rb"^(?:\[[^\]\n]*\] ?)*(?:reboot: |Power down\.|Restarting system)", re.MULTILINE
