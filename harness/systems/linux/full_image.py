@@ -8,15 +8,15 @@ tmpfs: keys, workload, modules, file-system images. The names that targets know 
 
 import functools
 import hashlib
-import os
 from pathlib import Path
 
-from harness.console.ssh import KeyPair, Login, new_key
+from harness.console.ssh import Login
 from harness.files import write_atomically
 from harness.plan.kernel import KernelRecipe
 from harness.progress import Say
 from harness.qemu.command import Boot, Disk
 from harness.systems.base import GuestImage, ImageOrder
+from harness.systems.campaign import campaign_keys, memory_file
 from harness.systems.linux import cpio
 from harness.systems.linux.image import WORKLOAD_PATH, Userland, load_commands
 from harness.systems.linux.modules import load_order
@@ -33,12 +33,6 @@ NETWORK = (
 _FRAGMENT = "full-image.config"
 """One of the harness's own (harness/kernels/kbuild/fragments)."""
 DISK_DEVICE = ("-device", "virtio-blk-pci,drive=root")
-
-
-@functools.cache
-def campaign_keys() -> tuple[KeyPair, KeyPair]:
-    """The user's key and the server's: made once for each process, kept in its memory only."""
-    return new_key("harness-campaign"), new_key("harness-guest")
 
 
 def with_disk_and_network(recipe: KernelRecipe) -> KernelRecipe:
@@ -127,7 +121,4 @@ def _with_keys(initramfs: Path) -> Path:
             cpio.file("harness/ssh/host_key", server.private, 0o600),
         ]
     )
-    descriptor = os.memfd_create("initramfs")
-    with os.fdopen(os.dup(descriptor), "wb") as file:
-        file.write(initramfs.read_bytes() + keys)
-    return Path(f"/proc/{os.getpid()}/fd/{descriptor}")
+    return memory_file("initramfs", initramfs.read_bytes() + keys)

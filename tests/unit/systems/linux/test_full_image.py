@@ -13,8 +13,9 @@ from harness.plan.load import load_guest, load_target
 from harness.plan.needs import TargetUserlandModel
 from harness.progress import silent
 from harness.systems.base import GuestImage, ImageOrder
+from harness.systems.campaign import campaign_keys
 from harness.systems.linux import full_image as module
-from harness.systems.linux.full_image import campaign_keys, full_image, with_disk_and_network
+from harness.systems.linux.full_image import full_image, with_disk_and_network
 from harness.systems.linux.image import Userland
 
 FULL = "linux-x86_64-full"
