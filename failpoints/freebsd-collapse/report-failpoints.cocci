@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // files: sys/vm/vm_fault.c sys/vm/vm_object.c
+// adds to sys/vm/vm_fault.c: DEBUG_FP, unlock_and_deallocate_relock,
+// adds to sys/vm/vm_object.c: DEBUG_FP, vmob_scan_rename_unlock,
+// adds to sys/vm/vm_object.c: if (rename_fails ||
 //
 // The fail points of the report (FreeBSD D4103) under its names, both in debug.fail_point:
 // unlock_and_deallocate_relock, where a fault that gives up still has an invalid, busy page in the
@@ -36,8 +39,29 @@ statement S;
   	<+...
 + 	rename_fails = false;
 + 	KFAIL_POINT_CODE(DEBUG_FP, vmob_scan_rename_unlock, rename_fails = true);
-- 	if (vm_page_rename(es))
-+ 	if (rename_fails || vm_page_rename(es))
+  	if (
+- 	    vm_page_rename(es)
++ 	    rename_fails || vm_page_rename(es)
+  	    )
+  		S
+  	...+>
+  }
+
+// release 15: by an iterator, and true is success
+@@
+expression list es;
+statement S;
+@@
+  vm_object_collapse_scan(...)
+  {
++ 	bool rename_fails;
+  	<+...
++ 	rename_fails = false;
++ 	KFAIL_POINT_CODE(DEBUG_FP, vmob_scan_rename_unlock, rename_fails = true);
+  	if (
+- 	    !vm_page_iter_rename(es)
++ 	    rename_fails || !vm_page_iter_rename(es)
+  	    )
   		S
   	...+>
   }

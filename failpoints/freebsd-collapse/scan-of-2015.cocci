@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // files: sys/vm/vm_object.c
+// adds to sys/vm/vm_object.c: collapse_windows++;
+// adds to sys/vm/vm_object.c: if (pp_busy && !collapse_2015)
+// adds to sys/vm/vm_object.c: if (pp != NULL && !pp_busy && vm_page_none_valid(pp))
+// adds to sys/vm/vm_object.c: if (pp != NULL && !pp_busy)
+// adds to sys/vm/vm_object.c: if (collapse_2015 &&
 //
 // With vm.collapse_2015=1 (a tunable too) a collapse does what vm_object_backing_scan() did in 2015
 // in its waiting mode (FreeBSD D4103): it begins only while neither object is being paged, and a
@@ -50,6 +55,7 @@ statement S;
 - 		if (pp != NULL)
 + 		if (pp != NULL && !pp_busy)
   			S
+  		...
   		continue;
   	}
   ...+>

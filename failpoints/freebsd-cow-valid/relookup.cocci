@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // files: sys/vm/vm_fault.c
+// adds to sys/vm/vm_fault.c: DEBUG_FP, vm_fault_relookup,
 //
 // debug.fail_point.vm_fault_relookup: between the copy that a COW fault has made and its second
 // look at the map, which it must take where it has had to let go of the map's lock.

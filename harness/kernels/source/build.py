@@ -24,6 +24,7 @@ from harness.kernels.source.process import BuildFailedError
 from harness.kernels.source.semantic import (
     SemanticPatch,
     apply_semantic_patches,
+    needed_patches,
     read_semantic_patch,
     spatch_identity,
 )
@@ -172,11 +173,14 @@ def _build(order: _Order, build: BuildFolder, cache: Path, kept: Path, say: Say)
     build.path.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="patched-", dir=build.path) as scratch:
         patched = apply_patches(pristine, order.patches, Path(scratch))
-        patched = apply_semantic_patches(pristine, patched, order.semantic, cache, say)
-        if order.hooks and (code := order.builder.kind.hook_code) is not None:
+        semantic = needed_patches(pristine, patched, order.semantic, say)
+        hooks = needed_patches(pristine, patched, order.hooks, say)
+        left_out = [p for p in (*order.semantic, *order.hooks) if p not in (*semantic, *hooks)]
+        patched = apply_semantic_patches(pristine, patched, semantic, cache, say)
+        if hooks and (code := order.builder.kind.hook_code) is not None:
             patched = code.add(pristine, patched)
-            patched = apply_semantic_patches(pristine, patched, order.hooks, cache, say)
-            code.include_where_used(patched, order.hooks)
+            patched = apply_semantic_patches(pristine, patched, hooks, cache, say)
+            code.include_where_used(patched, hooks)
         if changed := build.set_source(pristine, patched):
             shown = ", ".join(changed[:_SHOWN_FILES])
             more = len(changed) - _SHOWN_FILES
@@ -195,6 +199,7 @@ def _build(order: _Order, build: BuildFolder, cache: Path, kept: Path, say: Say)
         "origin": order.origin.source,
         "commit": order.origin.commit,
         "patch_files": [patch.name for patch in order.patches],
+        "left_out": [patch.file.name for patch in left_out],
         "seconds": round(seconds, 1),
     }
     make_folder_once(kept, lambda into: _publish(order, files, record, into))

@@ -7,7 +7,15 @@ A semantic patch says in its first comment which files it is for:
     // optional files: mm/ksm.c
 
 Each of `files` must be there and be changed by it; of `optional files`, those that are there may be
-changed. Language and program: coccinelle.gitlabpages.inria.fr/website, spatch(1).
+changed. One of several rules that matches nothing is no error to spatch: what the patch is for is
+said by promises. Which trees need it is said by conditions. Both are about a text of one line:
+
+    // adds to mm/memory.c: swapin_looked_up(page);
+    // takes from mm/memory.c: lock_page(page);
+    // only where mm/memory.c has: old_swapin(
+    // not where mm/memory.c has: new_swapin(
+
+Language and program: coccinelle.gitlabpages.inria.fr/website, spatch(1).
 """
 
 import re
@@ -26,10 +34,35 @@ from harness.progress import Say
 _FORMAT = 1
 """Goes into the key of every cached result; raise it when the same input gives another."""
 
+_PROMISE = re.compile(r"//\s*(adds to|takes from)\s+([^\s:]+)\s*:\s*(.+)", re.IGNORECASE)
+_CONDITION = re.compile(r"//\s*(only|not)\s+where\s+(\S+)\s+has\s*:\s*(.+)", re.IGNORECASE)
 _HEADER = re.compile(r"//\s*(optional\s+)?files?\s*:\s*(.*)", re.IGNORECASE)
 # by their text alone: no header is read, so that the result depends on the file and nothing else
 _OPTIONS = ["--very-quiet", "--no-show-diff", "--no-includes", "--in-place"]
 _SECONDS = 300.0
+
+
+@dataclass(frozen=True)
+class Promise:
+    """That a file has a text more often (`adds`) or more seldom after the patch than before it."""
+
+    name: str
+    text: str
+    adds: bool
+
+    def kept(self, before: str, after: str) -> bool:
+        """Whether that is so of these contents."""
+        change = after.count(self.text) - before.count(self.text)
+        return change > 0 if self.adds else change < 0
+
+
+@dataclass(frozen=True)
+class Condition:
+    """That a tree needs the patch only where a file has a text, or only where it has it not."""
+
+    name: str
+    text: str
+    wanted: bool
 
 
 @dataclass(frozen=True)
@@ -39,6 +72,8 @@ class SemanticPatch:
     file: Path
     needed: tuple[str, ...]
     optional: tuple[str, ...]
+    promises: tuple[Promise, ...] = ()
+    conditions: tuple[Condition, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -50,24 +85,32 @@ def read_semantic_patch(file: Path) -> SemanticPatch:
     """Raises ConfigurationError for one that names no files, or one outside the tree."""
     needed: list[str] = []
     optional: list[str] = []
+    promises: list[Promise] = []
+    conditions: list[Condition] = []
     for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
         if line.strip() and not line.lstrip().startswith("//"):
             break
-        if found := _HEADER.match(line.strip()):
-            for name in found[2].split():
-                path = PurePosixPath(name)
-                if path.is_absolute() or ".." in path.parts:
-                    raise ConfigurationError(
-                        f"{file}:{number}: expected a path in the tree such as mm/memory.c, "
-                        f"found {name}"
-                    )
-                (optional if found[1] else needed).append(str(path))
+        where = f"{file}:{number}"
+        if found := _PROMISE.match(line.strip()):
+            adds = found[1].lower() == "adds to"
+            promises.append(Promise(_in_tree(found[2], where), found[3], adds))
+        elif found := _CONDITION.match(line.strip()):
+            wanted = found[1].lower() == "only"
+            conditions.append(Condition(_in_tree(found[2], where), found[3], wanted))
+        elif found := _HEADER.match(line.strip()):
+            names = [_in_tree(name, where) for name in found[2].split()]
+            (optional if found[1] else needed).extend(names)
     if not needed and not optional:
         raise ConfigurationError(
             f"{file}: does not say which files it is for: begin it with a comment such as "
             "`// files: mm/memory.c mm/ksm.c`"
         )
-    return SemanticPatch(file, tuple(needed), tuple(optional))
+    for promise in promises:
+        if promise.name not in (*needed, *optional):
+            raise ConfigurationError(
+                f"{file}: promises something of {promise.name}, which is none of its files"
+            )
+    return SemanticPatch(file, tuple(needed), tuple(optional), tuple(promises), tuple(conditions))
 
 
 def spatch_identity() -> str:
@@ -83,6 +126,26 @@ def spatch_identity() -> str:
     return done.stdout.partition("\n")[0]
 
 
+def needed_patches(
+    tree: Path, patched: PatchedFiles, patches: Sequence[SemanticPatch], say: Say
+) -> list[SemanticPatch]:
+    """Those whose conditions the tree with its `patched` files meets; the others are said.
+
+    A condition on a file that is not there is that of one without the text.
+    """
+    needed = []
+    for patch in patches:
+        for condition in patch.conditions:
+            content = _content(tree, patched, condition.name)
+            if (condition.text in content) != condition.wanted:
+                has = "has no" if condition.wanted else "has"
+                say(f"{patch.file.name} is left out: {condition.name} {has} `{condition.text}`")
+                break
+        else:
+            needed.append(patch)
+    return needed
+
+
 def apply_semantic_patches(
     tree: Path, patched: PatchedFiles, patches: Sequence[SemanticPatch], cache: Path, say: Say
 ) -> PatchedFiles:
@@ -90,10 +153,11 @@ def apply_semantic_patches(
 
     Their results are added to `patched.folder`, and kept in the cache by the content of patch and
     file. Raises ConfigurationError for a patch with an error, one whose needed files are not all
-    there and changed by it, and one that changes nothing.
+    there and changed by it, one that changes nothing, and one that does not do what it promises.
     """
     names = set(patched.names)
     for patch in patches:
+        before = {promise.name: _content(tree, patched, promise.name) for promise in patch.promises}
         changed = []
         for name in patch.names:
             copy = patched.folder / name
@@ -120,7 +184,31 @@ def apply_semantic_patches(
                 f"{patch.file}: changes nothing: of its files ({', '.join(patch.names)}), none is "
                 "there and matches its rules"
             )
+        for promise in patch.promises:
+            after = _content(tree, patched, promise.name)
+            if not promise.kept(before[promise.name], after):
+                verb = "add" if promise.adds else "take away"
+                raise ConfigurationError(
+                    f"{patch.file}: should {verb} `{promise.text}` in {promise.name}, and does "
+                    "not: one of its rules matches nothing in this tree"
+                )
     return PatchedFiles(patched.folder, frozenset(names))
+
+
+def _in_tree(name: str, where: str) -> str:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts:
+        raise ConfigurationError(
+            f"{where}: expected a path in the tree such as mm/memory.c, found {name}"
+        )
+    return str(path)
+
+
+def _content(tree: Path, patched: PatchedFiles, name: str) -> str:
+    """A file as it is now; empty where it is not there."""
+    copy = patched.folder / name
+    file = copy if copy.exists() or name in patched.names else tree / name
+    return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
 
 
 def _apply(patch: Path, name: str, copy: Path, cache: Path, say: Say) -> bool:

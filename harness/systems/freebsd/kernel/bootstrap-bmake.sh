@@ -6,11 +6,8 @@
 # /bin/sh is dash, and would end the build.
 set -e
 source=$1 build=$2 install=$3
-headers=$source/tools/build/cross-build/include
 mkdir -p "$build" "$install/bin" "$install/share"
 cd "$build"
-CFLAGS="-I$headers/common -I$headers/linux -D_GNU_SOURCE=1"
-export CFLAGS
 sh "$source/contrib/bmake/configure" \
 	--with-default-sys-path="$install/share/mk" \
 	--with-machine=amd64 --without-filemon \
