@@ -15,6 +15,8 @@ _TICK_SECONDS = 0.1
 """A prompt counts once nothing has come behind it for so long: an answer may quote one."""
 _STARVED_TIMES = 10
 """The debugger gets so many times as long where its host is too busy to run it."""
+_LAST_WORDS_SECONDS = 1.0
+"""For what a kernel that has gone had printed to be read."""
 _MOST_BYTES = 1 << 20
 """Of one answer that are kept."""
 _TAIL_BYTES = 256
@@ -152,6 +154,7 @@ class _Dialogue:
                     self._tail = b""
                     self._guest.keyboard.write(self._debugger.go_on)
             if (status := self._guest.process.exit_status) is not None:
+                await self._guest.console.settled(_LAST_WORDS_SECONDS)
                 return f"no prompt: QEMU ended with status {status}"
             starved = min(starved + starvation.waited(), (_STARVED_TIMES - 1) * self._seconds)
             if time.monotonic() - started - starved > self._seconds:

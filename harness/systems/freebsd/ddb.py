@@ -20,7 +20,7 @@ DDB = Debugger(
         "sysctl debug.kdb.alt_break_to_debugger=1",
     ),
     break_in=b"\r~\x02",
-    prompt=re.compile(rb"(?:^|[\r\n])db> \Z"),
+    prompt=re.compile(rb"(?:\A|(?<=[\r\n]))db> \Z"),
     pager=re.compile(rb"--More--\r?\Z"),
     go_on=b" ",
     first=("set $lines = 0",),
