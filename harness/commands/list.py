@@ -12,6 +12,7 @@ from rich.text import Text
 from harness.errors import ExitCode
 from harness.paths import project_folder
 from harness.plan.listing import list_targets
+from harness.systems.registry import SYSTEMS
 
 _PLAIN_WIDTH = 250
 
@@ -20,7 +21,7 @@ _PLAIN_WIDTH = 250
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 def command(as_json: bool) -> int:
     """Show targets, guests and kernels, and whether this host can run them."""
-    rows = list_targets(project_folder())
+    rows = list_targets(project_folder(), lambda guest: SYSTEMS[guest.system].missing_tools(guest))
     if as_json:
         click.echo(json.dumps([asdict(row) for row in rows], indent=2))
         return ExitCode.HOLDS

@@ -2,11 +2,10 @@
 """Every target on every guest it names, and whether this host can run it."""
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.disk_tools import missing_disk_tools
-from harness.kernels.toolchain import missing_compiler
 from harness.plan.guest import GuestModel
 from harness.plan.kernel import KernelRecipe
 from harness.plan.load import guest_names, load_guest, load_target, target_names
@@ -24,7 +23,11 @@ class Listed:
     why_not: str | None
 
 
-def list_targets(project: Path) -> list[Listed]:
+MissingTools = Callable[[GuestModel], str | None]
+"""What this host lacks for a guest, and how to install it; None: nothing."""
+
+
+def list_targets(project: Path, missing_tools: MissingTools) -> list[Listed]:
     """All combinations, by name. Raises ConfigurationError for a file that is not valid."""
     guests = {name: load_guest(project, name).model for name in guest_names(project)}
     rows = []
@@ -43,7 +46,7 @@ def list_targets(project: Path) -> list[Listed]:
                         if known_as in recipes
                     },
                     arms=[arm.name for arm in model.arms_on(known_as)],
-                    why_not=_why_not(guests.get(guest)),
+                    why_not=_why_not(guests.get(guest), missing_tools),
                 )
                 for guest in (known_as, *alike)
             ]
@@ -58,11 +61,9 @@ def _described(recipe: KernelRecipe) -> str:
     return f"{recipe.source.origin} from source" if recipe.source else "nothing"
 
 
-def _why_not(guest: GuestModel | None) -> str | None:
+def _why_not(guest: GuestModel | None, missing_tools: MissingTools) -> str | None:
     if guest is None:
         return "no such guest config"
     if shutil.which(guest.machine.qemu) is None:
         return f"{guest.machine.qemu} is not installed: see `harness doctor`"
-    if guest.is_full_image and (missing := missing_disk_tools()):
-        return missing
-    return missing_compiler(guest.arch)
+    return missing_tools(guest)

@@ -92,6 +92,13 @@ class System(Protocol):
     debugger: Debugger | None
     """What can be asked on the console after a crash; None: nothing."""
 
+    def missing_tools(self, guest: GuestModel) -> str | None:
+        """What this host lacks to make and boot such a guest, and how to install it; None: nothing.
+
+        QEMU itself is not looked for, nor what only some kernels from source need.
+        """
+        ...
+
     def acquire_kernel(
         self, recipe: KernelRecipe, guest: GuestModel, folder: Path, cache: Path, say: Say
     ) -> Kernel:

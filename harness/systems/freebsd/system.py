@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from harness.console.guest_channel import GuestChannel
-from harness.errors import ConfigurationError, GuestError
+from harness.disk_tools import missing_disk_tools
+from harness.errors import ConfigurationError, GuestError, InfrastructureError
 from harness.files import write_atomically
 from harness.kernels.kernel import Kernel
 from harness.kernels.source.build import built_kernel
@@ -20,9 +21,11 @@ from harness.progress import Say
 from harness.qemu.command import Boot
 from harness.systems.base import Debugger, GuestImage, ImageOrder, WorkloadOrder
 from harness.systems.freebsd.builder import freebsd_builder
+from harness.systems.freebsd.clang import find_clang
 from harness.systems.freebsd.ddb import DDB
 from harness.systems.freebsd.embedded import embed
 from harness.systems.freebsd.program import compile_init, compile_shim, compile_workload
+from harness.systems.freebsd.requirements import require_tools
 from harness.systems.freebsd.root import WORKLOAD_PATH, Root, root_image
 
 _WITH_SYMBOLS = "vmlinux"
@@ -34,6 +37,15 @@ class FreeBSD:
 
     farewell: re.Pattern[bytes] | None = None
     debugger: Debugger | None = DDB
+
+    def missing_tools(self, guest: GuestModel) -> str | None:
+        """What kernels, which come from source only, init and workloads are built with."""
+        try:
+            require_tools()
+            find_clang()
+        except InfrastructureError as error:
+            return str(error)
+        return missing_disk_tools() if guest.is_full_image else None
 
     def acquire_kernel(
         self, recipe: KernelRecipe, guest: GuestModel, folder: Path, cache: Path, say: Say

@@ -7,6 +7,7 @@ Both are kept by the content of all that they are made from.
 import hashlib
 import os
 import platform
+import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -62,7 +63,21 @@ def compile_bootstrap(workload: Path, arch: str, cache: Path, more: Sequence[str
     return _compiled(_Compilation(workload.stem, sources, headers, flags), cache)
 
 
+def missing_compiler() -> str | None:
+    """What to say where the compiler is not installed; None where it is.
+
+    One compiler makes programs of both word sizes; no library of either is needed.
+    """
+    compiler = _compiler()
+    if shutil.which(compiler) is not None:
+        return None
+    package = "gcc" if platform.machine() == "x86_64" else CROSS_COMPILERS["x86_64"].packages[0]
+    return f"no C compiler for GNU Mach's programs ({compiler}): install the package {package}"
+
+
 def _compiled(what: _Compilation, cache: Path) -> Path:
+    if missing := missing_compiler():
+        raise InfrastructureError(missing)
     compiler = _compiler()
     digest = hashlib.sha256(_version(compiler).encode())
     digest.update("\0".join((*_FREESTANDING, *what.flags)).encode())
@@ -86,7 +101,6 @@ def _compiled(what: _Compilation, cache: Path) -> Path:
 
 
 def _compiler() -> str:
-    """One compiler makes programs of both word sizes; no library of either is needed."""
     if platform.machine() == "x86_64":
         return os.environ.get("CC", "cc")
     return CROSS_COMPILERS["x86_64"].program
@@ -96,8 +110,5 @@ def _version(compiler: str) -> str:
     try:
         done = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError) as error:
-        package = "gcc" if platform.machine() == "x86_64" else "gcc-x86-64-linux-gnu"
-        raise InfrastructureError(
-            f"the C compiler {compiler} does not run ({error}): install the package {package}"
-        ) from error
+        raise InfrastructureError(f"the C compiler {compiler} does not run: {error}") from error
     return done.stdout

@@ -21,7 +21,7 @@ from harness.systems.base import Debugger, GuestImage, ImageOrder, WorkloadOrder
 from harness.systems.gnumach.builder import gnumach_builder
 from harness.systems.gnumach.memory import require_room
 from harness.systems.gnumach.packaged import packaged_gnumach
-from harness.systems.gnumach.program import compile_bootstrap, compile_shim
+from harness.systems.gnumach.program import compile_bootstrap, compile_shim, missing_compiler
 
 
 class GnuMach:
@@ -29,6 +29,10 @@ class GnuMach:
 
     farewell: re.Pattern[bytes] | None = None
     debugger: Debugger | None = None
+
+    def missing_tools(self, guest: GuestModel) -> str | None:
+        """A C compiler without any library: all programs are freestanding."""
+        return missing_compiler()
 
     def acquire_kernel(
         self, recipe: KernelRecipe, guest: GuestModel, folder: Path, cache: Path, say: Say

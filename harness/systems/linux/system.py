@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from harness.console.guest_channel import GuestChannel
+from harness.disk_tools import missing_disk_tools
 from harness.errors import ConfigurationError, InfrastructureError
 from harness.files import make_folder_once
 from harness.kernels.acquire import acquire_kernel
 from harness.kernels.apt import fetch_package, unpack
 from harness.kernels.kernel import Kernel
 from harness.kernels.packaged import DEBIAN_ARCHITECTURES
-from harness.kernels.toolchain import WORKLOAD_BASE, compile_static
+from harness.kernels.toolchain import WORKLOAD_BASE, compile_static, missing_compiler
 from harness.kernels.vmlinuz import extract_vmlinux
 from harness.places.image import KernelImage
 from harness.places.symbols import SymbolTable
@@ -53,6 +54,12 @@ class Linux:
     farewell: re.Pattern[bytes] | None = re.compile(
         rb"^(?:\[[^\]\n]*\] ?)*(?:reboot: |Power down\.|Restarting system)", re.MULTILINE
     )
+
+    def missing_tools(self, guest: GuestModel) -> str | None:
+        """A C compiler with its library, for init and workloads; a full image's disk tools."""
+        if guest.is_full_image and (missing := missing_disk_tools()):
+            return missing
+        return missing_compiler(guest.arch)
 
     def acquire_kernel(
         self, recipe: KernelRecipe, guest: GuestModel, folder: Path, cache: Path, say: Say

@@ -22,7 +22,8 @@ def project(tmp_path: Path) -> Path:
 
 
 def test_a_target_is_listed_on_guests_like_its_own() -> None:
-    rows = [row for row in list_targets(PROJECT) if row.target == "linux-swapin-aba"]
+    listed = list_targets(PROJECT, lambda guest: None)
+    rows = [row for row in listed if row.target == "linux-swapin-aba"]
     by_guest = {row.guest: row for row in rows}
     assert by_guest[FULL].kernels == by_guest["linux-x86_64"].kernels
     assert by_guest[FULL].arms == by_guest["linux-x86_64"].arms

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from running import CHAOS, PROJECT, make_project
 
 from harness.errors import ConfigurationError, ExitCode, UsageError
+from harness.plan.guest import GuestModel
 from harness.plan.listing import list_targets
 from harness.plan.load import guest_names, load_guest, load_target, target_names
 
@@ -42,7 +43,7 @@ def test_every_target_and_guest_of_the_project_is_valid() -> None:
         assert load_target(PROJECT, name).name == name
     for name in guest_names(PROJECT):
         assert load_guest(PROJECT, name).model.title
-    listed = list_targets(PROJECT)
+    listed = list_targets(PROJECT, lambda guest: None)
     assert {row.target for row in listed} == set(target_names(PROJECT))
     assert all(row.kernels and "nothing" not in row.kernels.values() for row in listed)
 
@@ -147,10 +148,25 @@ def test_the_listing_says_what_this_host_cannot_run(
 ) -> None:
     project = make_project(tmp_path / "p")
     monkeypatch.setenv("PATH", str(tmp_path))
-    rows = list_targets(project)
+    rows = list_targets(project, lambda guest: None)
     assert [row.guest for row in rows] == ["linux-x86_64", "linux-x86_64-full"]
     assert all(row.why_not.startswith("qemu-system-x86_64 is not installed") for row in rows)
     for row in rows:
         (project / "guest-configs" / f"{row.guest}.toml").unlink()
-    (row,) = list_targets(project)
+    (row,) = list_targets(project, lambda guest: None)
     assert row.why_not == "no such guest config"
+
+
+def test_the_listing_asks_the_guest_s_system_for_its_tools(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "p")
+    for guest in (project / "guest-configs").glob("*.toml"):
+        guest.write_text(guest.read_text().replace('qemu = "qemu-system-x86_64"', 'qemu = "true"'))
+    asked = []
+
+    def lacks(guest: GuestModel) -> str | None:
+        asked.append(guest.is_full_image)
+        return "no disk tools" if guest.is_full_image else None
+
+    rows = list_targets(project, lacks)
+    assert [row.why_not for row in rows] == [None, "no disk tools"]
+    assert asked == [False, True]
