@@ -29,6 +29,7 @@ _DIGITS = "0123456789."
 _SHOWN = 8
 _INSTALLED = re.compile(r"^Inst (\S+) \((\S+) ", re.MULTILINE)
 """What `apt-get --simulate install` would install: name and version."""
+_ELSEWHERE = "or build the kernel from a tree of your own: docs/kernels.md, --source"
 _KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
@@ -239,7 +240,9 @@ def _private_apt(suite: str, architecture: str, cache: Path, say: Say) -> Path:
             continue
         return config
     raise PackageUnavailableError(
-        f"no configured mirror serves the suite {suite} for {architecture}: " + "; ".join(failures)
+        f"no configured mirror serves the suite {suite} for {architecture}: "
+        + "; ".join(failures)
+        + f"\n  name another suite in the target, add a mirror that has it, {_ELSEWHERE}"
     )
 
 
@@ -269,12 +272,12 @@ def _candidate(config: Path, name: str, version: str | None, suite: str) -> str:
     others = {other: found for other, found in _versions(name).items() if other != suite}
     if carried:
         wrong = f"the suite {suite} has {name} in version {', '.join(carried)}, not in {version}"
-        advice = "name one of these"
+        advice = f"name one of these, {_ELSEWHERE}"
     else:
         similar = _run(["apt-cache", "pkgnames", name.rstrip(_DIGITS)], config=config).split()
         near = f", but {', '.join(sorted(similar)[:_SHOWN])}" if similar else ""
         wrong = f"the suite {suite} has no package {name} (any more){near}"
-        advice = "name another package in the target, or give the kernel a source recipe"
+        advice = f"name another package in the target, {_ELSEWHERE}"
     found = "; ".join(f"{other} has {', '.join(known)}" for other, known in others.items())
     elsewhere = f" (of the suites in this host's own apt sources, {found})" if found else ""
     raise PackageUnavailableError(f"{wrong}{elsewhere}: {advice}")

@@ -22,6 +22,11 @@ class Architecture:
     base: Path
 
     @property
+    def folder(self) -> str:
+        """Its part of the kernel's arch/."""
+        return "x86" if self.kbuild == "x86_64" else self.kbuild
+
+    @property
     def cross_compile(self) -> str:
         """CROSS_COMPILE= of the kernel's Makefile; empty on a host of the same kind."""
         return "" if platform.machine() == self.host else self.cross_prefix

@@ -24,7 +24,7 @@ _CODE = Path(__file__).parents[2] / "failpoints" / "linux"
 
 LINUX = TreeKind(
     name="Linux",
-    marks=("Makefile", "Kconfig"),
+    marks=("Makefile", "Kconfig", "init/main.c"),  # the last: mm/, say, has the others too
     built=(
         ".config",
         "vmlinux",
@@ -127,7 +127,7 @@ class LinuxBuilder:
         # -s: else the output is only noise of the tools being built
         make.run("-s", f"KCONFIG_ALLCONFIG={asked}", "allnoconfig", say=say, what=what, log=log)
         make.run("-s", "olddefconfig", say=say, what=what, log=log)
-        check_config(self.options, config.read_text(), folder.source)
+        check_config(self.options, config.read_text(), folder.source, self.arch.folder)
         if before is not None and before != config.read_bytes():
             say("the configuration has changed: make rebuilds what depends on it")
 
@@ -154,4 +154,7 @@ def own_fragments() -> list[str]:
 
 
 def _options(path: Path) -> dict[str, Option]:
-    return parse_fragment(path.read_text(encoding="utf-8"), str(path))
+    try:
+        return parse_fragment(path.read_text(encoding="utf-8"), str(path))
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path}: is no UTF-8 text: {error}") from error

@@ -86,17 +86,20 @@ def config_text(options: Mapping[str, Option]) -> str:
     return "".join(f"{option.line}\n" for option in options.values())
 
 
-def check_config(options: Mapping[str, Option], config: str, tree: Path) -> None:
+def check_config(
+    options: Mapping[str, Option], config: str, tree: Path, arch_folder: str | None = None
+) -> None:
     """Compares what was asked for with the .config that came out.
 
     Raises ConfigurationError naming every option that did not stick, with what was asked, what
-    came out, and what the symbol depends on in the source `tree`; and for parts built as modules,
-    which nothing would load.
+    came out, and what the symbol depends on in the source `tree`, of whose arch/ only
+    `arch_folder` counts (all without one); and for parts built as modules, which nothing would
+    load.
     """
     got = _values(config)
     lost = [option for option in options.values() if got.get(option.symbol, "n") != option.value]
     if lost:
-        known = _definitions(tree)
+        known = _definitions(tree, arch_folder)
         complaints = [_complaint(option, got, known) for option in lost]
         raise ConfigurationError(
             "options that the kernel's configuration did not take:\n  " + "\n  ".join(complaints)
@@ -112,6 +115,7 @@ def check_config(options: Mapping[str, Option], config: str, tree: Path) -> None
 class _Definition:
     where: str
     depends: list[str] = field(default_factory=list)
+    ranges: list[str] = field(default_factory=list)
     tests_compiler: bool = False
 
 
@@ -125,6 +129,11 @@ def _complaint(
         near = get_close_matches(option.symbol, known, n=3, cutoff=0.7)
         hint = f"; similar: {', '.join(near)}" if near else ""
         return f"{asked}; this kernel has no such option{hint}"
+    if option.value == "m":
+        return f"{asked}; nothing would load a module: ask for =y"
+    ranges = [f"{d.where}: {' or '.join(d.ranges)}" for d in definitions if d.ranges]
+    if ranges and came_out not in ("y", "n"):
+        return f"{asked} ({'; '.join(ranges)})"
     reasons = [
         f"{definition.where}: depends on {' and on '.join(definition.depends)}"
         for definition in definitions
@@ -166,10 +175,12 @@ def _values(config: str) -> dict[str, str]:
     return {match[1]: match[2] for match in found if match}
 
 
-def _definitions(tree: Path) -> dict[str, list[_Definition]]:
+def _definitions(tree: Path, arch_folder: str | None) -> dict[str, list[_Definition]]:
     known: dict[str, list[_Definition]] = {}
     for path in sorted(tree.rglob("Kconfig*")):
-        if path.is_file():
+        below = path.relative_to(tree).parts
+        foreign = below[0] == "arch" and len(below) > 2 and arch_folder not in (None, below[1])
+        if path.is_file() and not foreign:
             text = path.read_text(encoding="utf-8", errors="replace")
             for symbol, definition in _stanzas(text, str(path.relative_to(tree))):
                 known.setdefault(symbol, []).append(definition)
@@ -190,4 +201,6 @@ def _stanzas(text: str, name: str) -> list[tuple[str, _Definition]]:
             definition.tests_compiler |= _COMPILER_TEST.search(line) is not None
             if line.strip().startswith("depends on "):
                 definition.depends.append(" ".join(line.split()[2:]).removesuffix("\\").strip())
+            elif line.strip().startswith("range "):
+                definition.ranges.append(" ".join(line.split()))
     return found

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What one system adds to building a kernel from source."""
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -20,7 +21,7 @@ class TreeKind:
     marks: tuple[str, ...]
     """Files that every tree of it has."""
     built: tuple[str, ...] = ()
-    """Files and folders (glob patterns) that a build inside the tree leaves there."""
+    """Files and folders that a build inside the tree leaves there; `*` is any name."""
     clean: str = "clean it"
     """What rids a tree of them, for people."""
     hook_code: HookCode | None = None
@@ -36,8 +37,22 @@ class TreeKind:
                 raise ConfigurationError(f"{what} is no {self.name} tree: it has no {name}")
 
     def require_folder(self, folder: Path, what: str) -> None:
-        """The same of an unpacked tree."""
+        """The same of an unpacked tree, which must not have been built in either."""
         self.require(lambda name: (folder / name).is_file(), what)
+        found = (path for pattern in self.built for path in sorted(folder.glob(pattern)))
+        if built := [str(path.relative_to(folder)) for path in found]:
+            raise ConfigurationError(
+                f"{what} holds what a build leaves behind ({', '.join(built)}), and cannot be "
+                f"built elsewhere: {self.clean}; then commit or pack it anew"
+            )
+
+    def built_among(self, names: Iterable[str]) -> list[str]:
+        """Of paths in a tree, those of files that a build has left."""
+        if not self.built:
+            return []
+        patterns = (re.escape(pattern).replace(r"\*", "[^/]*") for pattern in self.built)
+        of_a_build = re.compile(rf"(?:{'|'.join(patterns)})(?:/|\Z)")
+        return [name for name in names if of_a_build.match(name)]
 
 
 @dataclass(frozen=True)

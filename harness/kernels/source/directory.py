@@ -22,6 +22,7 @@ from harness.progress import Say
 
 _GIT = ["git", "-c", "core.fsmonitor=false"]
 _ENVIRONMENT = {"GIT_OPTIONAL_LOCKS": "0"}
+_SHOWN = 4
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,13 @@ def directory_state(directory: Path, kind: TreeKind, where: str) -> DirectorySta
         raise ConfigurationError(f"{where}: there is no directory {directory}")
     state = _worktree_state(directory) or _plain_state(directory, kind, where)
     kind.require(set(state.files).__contains__, f"{where}: {directory}")
+    if built := kind.built_among(state.files):
+        more = f" and {len(built) - _SHOWN} more" if len(built) > _SHOWN else ""
+        raise ConfigurationError(
+            f"{where}: {directory} has what a build left in git itself, or as new files that git "
+            f"does not ignore: {', '.join(built[:_SHOWN])}{more}: `git rm -r --cached` them and "
+            "have them ignored, or remove them"
+        )
     return state
 
 
@@ -126,7 +134,7 @@ def _plain_state(directory: Path, kind: TreeKind, where: str) -> DirectoryState:
     ]
     if built:
         raise ConfigurationError(
-            f"{where}: {directory} has been built in ({', '.join(built)} are there), and "
+            f"{where}: {directory} has been built in ({', '.join(built)} there), and "
             f"cannot be built elsewhere: {kind.clean} (or name a git worktree, of which only the "
             "sources are taken)"
         )

@@ -162,6 +162,7 @@ def write_tree(tree: Path) -> None:
         "Makefile": _MAKEFILE,
         "Kconfig": kconfig + _KCONFIG_EXTRA,
         "scripts/config.awk": _CONFIG_AWK,
+        "init/main.c": "int main_c;\n",
         "mm/memory.c": MEMORY_C,
         "mm/swap.c": "int swap;\n",
     }.items():

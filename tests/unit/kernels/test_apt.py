@@ -152,6 +152,7 @@ def test_no_network_is_told_after_a_few_tries(fake: FakeApt, tmp_path: Path) -> 
         fetch(tmp_path)
     assert caught.value.exit_code == ExitCode.INFRASTRUCTURE
     assert "bookworm for amd64" in str(caught.value)
+    assert "name another suite in the target, add a mirror" in str(caught.value)
     assert fake.calls("update") == 3
     assert fake.calls("download") == 0
 
@@ -187,8 +188,8 @@ def test_where_else_a_package_is_that_has_gone(fake: FakeApt, tmp_path: Path) ->
         fetch(tmp_path)
     assert str(caught.value) == (
         "the suite bookworm has no package tool (any more), but tool-6, tool-7 (of the suites in "
-        "this host's own apt sources, trixie has 1:2, 1:1): name another package in the target, or "
-        "give the kernel a source recipe"
+        "this host's own apt sources, trixie has 1:2, 1:1): name another package in the target, "
+        "or build the kernel from a tree of your own: docs/kernels.md, --source"
     )
 
 
@@ -208,7 +209,8 @@ def test_a_version_that_no_suite_has(fake: FakeApt, tmp_path: Path) -> None:
         fetch(tmp_path, "1:9")
     assert str(caught.value) == (
         "the suite bookworm has tool in version 1:2, 1:1, not in 1:9 (of the suites in this "
-        "host's own apt sources, trixie has 1:2, 1:1): name one of these"
+        "host's own apt sources, trixie has 1:2, 1:1): name one of these, or build the kernel "
+        "from a tree of your own: docs/kernels.md, --source"
     )
     assert fake.calls("download") == 0
 

@@ -154,6 +154,12 @@ def test_a_fragment_that_is_nowhere(fake_linux: FakeLinux) -> None:
         fake_linux.build()
 
 
+def test_a_fragment_that_is_no_text(fake_linux: FakeLinux) -> None:
+    (fake_linux.target / "race.config").write_bytes(b"CONFIG_KASAN=y\n# caf\xe9\n")
+    with pytest.raises(ConfigurationError, match=r"race\.config: is no UTF-8 text"):
+        fake_linux.build()
+
+
 def test_parts_as_modules_are_refused(fake_linux: FakeLinux) -> None:
     fake_linux.config("CONFIG_KASAN=m\n")
     with pytest.raises(ConfigurationError, match=r"modules.*CONFIG_KASAN"):

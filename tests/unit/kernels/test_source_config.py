@@ -113,6 +113,34 @@ def test_what_a_lost_option_lacks_is_named(tmp_path: Path) -> None:
     )
 
 
+def test_a_number_out_of_range_and_a_module_say_what_may_be(tmp_path: Path) -> None:
+    for arch in ("arm", "x86"):
+        (tmp_path / "arch" / arch).mkdir(parents=True)
+        (tmp_path / "arch" / arch / "Kconfig").write_text(
+            f'config NR_CPUS\n\tint "CPUs"\n\trange 2 {len(arch)}\n\tdepends on SMP\n'
+            'config EXT4_FS\n\ttristate "ext4"\n\tdepends on BLOCK\n'
+        )
+    with pytest.raises(ConfigurationError) as caught:
+        check_config(
+            parse_fragment("CONFIG_NR_CPUS=800\nCONFIG_EXT4_FS=m\n", "f"),
+            "CONFIG_NR_CPUS=3\nCONFIG_EXT4_FS=y\n",
+            tmp_path,
+            "x86",
+        )
+    said = str(caught.value).splitlines()[1:]
+    assert said == [
+        "  f:1: CONFIG_NR_CPUS: asked for 800, got 3 (arch/x86/Kconfig:1: range 2 3)",
+        "  f:2: CONFIG_EXT4_FS: asked for m, got y; nothing would load a module: ask for =y",
+    ]
+
+
+@pytest.mark.parametrize("arch", ["x86_64", "arm64", "ppc64le"])
+def test_the_folder_of_an_architecture_is_its_image_s(arch: str) -> None:
+    known = architecture(arch)
+    assert known.folder in {"x86", "arm64", "powerpc"}
+    assert known.image == "vmlinux" or known.image.startswith(f"arch/{known.folder}/boot/")
+
+
 @pytest.mark.parametrize("arch", ["x86_64", "arm64", "ppc64le"])
 def test_a_base_gives_a_reason_for_every_group(arch: str) -> None:
     lines = architecture(arch).base.read_text().splitlines()

@@ -143,9 +143,25 @@ def test_a_directory_that_was_built_in_is_refused(fake_linux: FakeLinux) -> None
     with pytest.raises(ConfigurationError) as caught:
         fake_linux.build(directory="../tree")
     message = str(caught.value)
-    assert "has been built in (.config, arch/x86/include/generated are there)" in message
+    assert "has been built in (.config, arch/x86/include/generated there)" in message
     assert "make mrproper" in message
     assert "the source directory = " in message
+
+
+def test_what_a_build_left_in_git_is_named(fake_linux: FakeLinux) -> None:
+    (fake_linux.tree / "include/config").mkdir(parents=True)
+    (fake_linux.tree / "include/config/auto.conf").write_text("CONFIG_OLD=y\n")
+    (fake_linux.tree / ".config").write_text("CONFIG_OLD=y\n")
+    fake_linux.commit("v1")
+    with pytest.raises(ConfigurationError) as caught:
+        fake_linux.build(directory="../tree")
+    message = str(caught.value)
+    assert "has what a build left in git itself" in message
+    assert ".config, include/config/auto.conf: `git rm -r --cached` them" in message
+    fake_linux.git("rm", "-qr", "--cached", ".config", "include")
+    (fake_linux.tree / ".git/info/exclude").write_text(".config\n/include/\n")
+    fake_linux.commit("v2")
+    fake_linux.build(directory="../tree")
 
 
 def test_a_directory_below_another_repository_is_not_its_worktree(
@@ -162,6 +178,11 @@ def test_a_directory_that_is_no_kernels(fake_linux: FakeLinux, tmp_path: Path) -
     with pytest.raises(ConfigurationError, match=r"directory = .*there is no directory .*nowhere"):
         fake_linux.build(directory="nowhere")
     (tmp_path / "empty").mkdir()
+    part = fake_linux.tree / "mm"
+    for name in ("Makefile", "Kconfig"):
+        (part / name).touch()
+    with pytest.raises(ConfigurationError, match=r"no Linux tree: it has no init/main\.c"):
+        fake_linux.build(directory="../tree/mm")
     with pytest.raises(ConfigurationError, match="no Linux tree: it has no Makefile"):
         fake_linux.build(directory="../empty")
     assert fake_linux.cached_kernels() == []

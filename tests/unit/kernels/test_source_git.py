@@ -136,6 +136,16 @@ def test_a_commit_that_is_no_kernels(history: FakeLinux) -> None:
     assert not [path for path in (history.cache / "sources").iterdir() if path.is_dir()]
 
 
+def test_a_commit_with_what_a_build_left(history: FakeLinux) -> None:
+    (history.tree / ".config").write_text("CONFIG_OLD=y\n")
+    history.commit("v3")
+    with pytest.raises(
+        ConfigurationError, match=r"commit .* a build leaves behind \(\.config\).*mrp"
+    ):
+        history.build(git="../tree", ref="v3")
+    assert not [path for path in (history.cache / "sources").iterdir() if path.is_dir()]
+
+
 def test_a_fetch_that_was_killed_is_in_nobodys_way(history: FakeLinux) -> None:
     _remote(history, "v1")
     (mirror,) = (history.cache / "git").glob("*.git")

@@ -244,4 +244,8 @@ def test_a_tarball_that_is_none(fake_linux: FakeLinux) -> None:
         fake_linux.build(tarball="part.tar")
     with pytest.raises(ConfigurationError, match=r"there is no file .*nowhere\.tar"):
         fake_linux.build(tarball="nowhere.tar")
+    (fake_linux.tree / "vmlinux").touch()
+    _tarball(fake_linux, "tree", name="built.tar")
+    with pytest.raises(ConfigurationError, match=r"built\.tar holds what a build leaves .*vmlinux"):
+        fake_linux.build(tarball="built.tar")
     assert not [path for path in (fake_linux.cache / "sources").iterdir() if path.is_dir()]
