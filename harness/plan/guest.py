@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The model behind guest-configs/*.toml."""
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, PositiveFloat, model_validator
@@ -62,6 +63,25 @@ class RootModel(Model):
     """What the kernel needs to find disk and network, where it has them as modules."""
 
 
+class ImageModel(Model):
+    """[image] of a guest config: an operating system's own VM image, which nobody writes to."""
+
+    file: str | None = None
+    """An absolute path, `~` included."""
+    url: str | None = Field(default=None, pattern=r"^https?://")
+    """Without `sha256` the file CHECKSUM.SHA256 beside it says what it should be."""
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    """Of the file as it is downloaded, compressed or not."""
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "ImageModel":
+        if (self.file is None) == (self.url is None):
+            raise ValueError("expected `file` or `url`, one of them")
+        if self.file is not None and not Path(self.file).expanduser().is_absolute():
+            raise ValueError(f"`file` must be an absolute path, found {self.file!r}")
+        return self
+
+
 class GuestUserlandModel(Model):
     """[userland] of a guest config: what its image is made from."""
 
@@ -83,11 +103,19 @@ class GuestModel(Model):
     kernel: PackageModel | None = None
     """The distribution's kernel for it: where no target names one, and to compile in a guest."""
     userland: GuestUserlandModel | None = None
+    image: ImageModel | None = None
 
     @property
     def is_full_image(self) -> bool:
         """Whether it has a disk with a distribution's root, and is driven over SSH."""
-        return self.userland is not None and self.userland.root is not None
+        return self.image is not None or (
+            self.userland is not None and self.userland.root is not None
+        )
+
+    @property
+    def compiles(self) -> bool:
+        """Whether a guest of this kind can compile workloads."""
+        return self.compiler is not None or self.image is not None
 
     @property
     def compiler(self) -> CompilerModel | None:
@@ -98,6 +126,8 @@ class GuestModel(Model):
     def _linux_has_a_userland(self) -> "GuestModel":
         if self.system == "linux" and self.userland is None:
             raise ValueError("a Linux guest needs a [userland] table with `busybox`")
+        if self.image is not None and self.system != "freebsd":
+            raise ValueError("[image] is for FreeBSD; a Linux guest has [userland.root]")
         if self.compiler is not None and self.kernel is None:
             raise ValueError("[userland.compiler] needs a [kernel] table: what it runs on")
         return self

@@ -3,7 +3,7 @@
 
 import tomllib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TypeVar, get_args
@@ -11,7 +11,7 @@ from typing import TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from harness.errors import ConfigurationError, UsageError
-from harness.plan.guest import GuestModel
+from harness.plan.guest import GuestModel, ImageModel
 from harness.plan.target import ForcedOrderCase, TargetModel
 
 M = TypeVar("M", bound=BaseModel)
@@ -54,6 +54,31 @@ def load_guest(project: Path, name: str) -> Guest:
         hint = _hint(model.like, guest_names(project))
         raise ConfigurationError(f"{file}: like: there is no guest {model.like!r}; {hint}")
     return Guest(name, file, model)
+
+
+def with_image(guest: Guest, image: str, sha256: str | None = None) -> Guest:
+    """The guest on another VM image: a path, which may be relative, or a URL.
+
+    Raises UsageError for a guest that takes none, and for a file that is not there.
+    """
+    if guest.model.image is None:
+        raise UsageError(
+            f"--image: the guest {guest.name} runs no VM image: its config {guest.file} has no "
+            "[image] table"
+        )
+    if image.lower().startswith(("http://", "https://")):
+        keys = {"url": image}
+    else:
+        path = Path(image).expanduser().absolute()
+        if not path.is_file():
+            raise UsageError(f"--image: there is no file {path}")
+        keys = {"file": str(path)}
+    try:
+        model = ImageModel.model_validate(keys | ({"sha256": sha256} if sha256 else {}))
+    except ValidationError as error:
+        said = error.errors(include_url=False)[0]["msg"]
+        raise UsageError(f"--image-sha256: {said}, found {sha256!r}") from error
+    return replace(guest, model=guest.model.model_copy(update={"image": model}))
 
 
 def full_image_like(project: Path, name: str) -> str:

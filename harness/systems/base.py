@@ -2,7 +2,7 @@
 """What the harness asks of an operating system."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -41,6 +41,9 @@ class WorkloadOrder:
     """Compile in a guest, by the compiler that the guest config names; else on the host."""
     flags: tuple[str, ...] = ()
     """Flags for the compiler beside those that every workload gets."""
+    kernel: Callable[[], Kernel] | None = None
+    """What a guest that compiles is booted with, where its config names no kernel; asked for only
+    then."""
 
 
 @dataclass(frozen=True)

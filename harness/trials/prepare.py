@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """From a target and a guest to arms that are ready to run."""
 
+import functools
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -60,13 +61,15 @@ class Request:
 
     @property
     def compiling_guest(self) -> GuestModel:
-        """The guest that compiles: a guest that is like another one leaves it to that."""
+        """The guest that compiles: one that is like another one, and cannot, leaves it to that."""
+        if self.guest.model.compiles:
+            return self.guest.model
         return load_guest(self.project, self.guest.known_as).model
 
     @property
     def compile_where(self) -> CompileWhere:
         """Where the workload is compiled, decided."""
-        return self.compile or ("guest" if self.compiling_guest.compiler is not None else "host")
+        return self.compile or ("guest" if self.compiling_guest.compiles else "host")
 
 
 def chosen_arms(request: Request) -> list[ArmModel]:
@@ -105,7 +108,7 @@ async def prepare_arms(request: Request, say: Say) -> list[PreparedArm]:
     if not request.failpoints:
         arms = [arm.model_copy(update={"use": []}) for arm in arms]
     machine = _machine(request, needs_tcg=_has_external(model), say=say)
-    workload = await _workload(request, say)
+    workload = await _workload(request, arms[0].kernel, say)
     kernels: dict[str, ReadyKernel] = {}
     prepared = []
     for arm in arms:
@@ -141,13 +144,21 @@ def _machine(request: Request, needs_tcg: bool, say: Say) -> Machine:
     return replace(machine, memory_nodes=wanted.memory_nodes, vcpus=vcpus)
 
 
+def _kernel(request: Request, name: str, say: Say) -> Kernel:
+    guest = request.guest
+    recipe = kernel_recipes(request.target, guest.known_as, request.source)[name]
+    return SYSTEMS[guest.model.system].acquire_kernel(
+        recipe, guest.model, request.target.folder, request.cache, say
+    )
+
+
 def _ready_kernel(
     request: Request, name: str, machine: Machine, workload: Path | None, say: Say
 ) -> ReadyKernel:
     guest, model = request.guest, request.target.model
     recipe = kernel_recipes(request.target, guest.known_as, request.source)[name]
     system = SYSTEMS[guest.model.system]
-    kernel = system.acquire_kernel(recipe, guest.model, request.target.folder, request.cache, say)
+    kernel = _kernel(request, name, say)
     if recipe.append:
         # arms of one binary differ in their command lines: the label tells them apart
         kernel = replace(kernel, label=f"{kernel.label} {' '.join(recipe.append)}")
@@ -164,7 +175,8 @@ def _ready_kernel(
 async def prepare_kernel(request: Request, name: str, say: Say) -> ReadyKernel:
     """One of the target's kernels, ready to boot, for a person. Raises HarnessError."""
     machine = _machine(request, needs_tcg=_has_external(request.target.model), say=say)
-    return _ready_kernel(request, name, machine, await _workload(request, say), say)
+    workload = await _workload(request, name, say)
+    return _ready_kernel(request, name, machine, workload, say)
 
 
 async def find_places(
@@ -172,7 +184,7 @@ async def find_places(
 ) -> list[tuple[str, ResolvedPlace | str]]:
     """Every place of the target in one of its kernels, or why it is not there."""
     ready = await prepare_kernel(request, name, say)
-    code = await _kernel_code(request, ready, await _workload(request, say), say)
+    code = await _kernel_code(request, ready, await _workload(request, name, say), say)
     found: list[tuple[str, ResolvedPlace | str]] = []
     for place in request.target.model.place:
         try:
@@ -182,8 +194,11 @@ async def find_places(
     return found
 
 
-async def _workload(request: Request, say: Say) -> Path | None:
-    """The program, compiled if it is a C file; None for a target without one."""
+async def _workload(request: Request, kernel: str, say: Say) -> Path | None:
+    """The program, compiled if it is a C file; None for a target without one.
+
+    `kernel` is one of the target's, for a guest that is booted to compile and has none of its own.
+    """
     workload = request.target.model.workload
     if not workload.program:
         return None
@@ -197,7 +212,13 @@ async def _workload(request: Request, say: Say) -> Path | None:
         return source
     guest = request.compiling_guest
     in_guest = request.compile_where == "guest"
-    order = WorkloadOrder(source, guest, in_guest, tuple(workload.flags))
+    order = WorkloadOrder(
+        source,
+        guest,
+        in_guest,
+        tuple(workload.flags),
+        kernel=functools.partial(_kernel, request, kernel, say),
+    )
     return await SYSTEMS[guest.system].compile_workload(order, request.cache, say)
 
 
