@@ -89,3 +89,9 @@ class Report:
     fatal: bool
     rule: str = ""
     text: str = ""
+
+    @property
+    def is_hint(self) -> bool:
+        """Whether it tells of what may be wrong, and has done no harm: KCSAN's data races, of which
+        every kernel has many. What its assertions exclude (ASSERT_EXCLUSIVE_*) is more."""
+        return self.kind is Kind.KCSAN and "assert" not in self.title

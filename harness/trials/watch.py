@@ -173,6 +173,10 @@ class Watch:
             if has_room:
                 self.notes.append(f"not counted, a hold can cause it: {report.title}")
             return
+        if report.is_hint:
+            if has_room:
+                self.notes.append(f"not counted, a data race that no symptom names: {report.title}")
+            return
         if len(self.seen.other_reports) < _MAX_KEPT:
             self.seen.other_reports.append(report)
         if report.fatal:

@@ -87,7 +87,11 @@ def read_semantic_patch(file: Path) -> SemanticPatch:
     optional: list[str] = []
     promises: list[Promise] = []
     conditions: list[Condition] = []
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+    try:
+        text = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{file}: is no UTF-8 text: {error}") from error
+    for number, line in enumerate(text.splitlines(), start=1):
         if line.strip() and not line.lstrip().startswith("//"):
             break
         where = f"{file}:{number}"

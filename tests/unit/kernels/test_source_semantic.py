@@ -174,6 +174,12 @@ def test_both_kinds_of_files_are_read(fake_linux: FakeLinux) -> None:
     assert patch.optional == ("mm/swap.c",)
 
 
+def test_one_that_is_no_text(fake_linux: FakeLinux) -> None:
+    (fake_linux.target / "hook.cocci").write_bytes(b"// files: mm/memory.c\n// \xe9\n")
+    with pytest.raises(ConfigurationError, match=r"hook\.cocci: is no UTF-8 text"):
+        fake_linux.build("hook.cocci")
+
+
 def test_a_missing_one_is_named(fake_linux: FakeLinux) -> None:
     with pytest.raises(ConfigurationError, match=r"no semantic patch .*gone\.cocci"):
         fake_linux.build("gone.cocci")

@@ -82,6 +82,39 @@ def test_a_hang_is_the_symptom_that_it_matches_or_none() -> None:
     assert other.seen.hang == "workload-stalled: init answers"
 
 
+def _kcsan(what: str) -> bytes:
+    ruler = "=" * 66
+    return (
+        f"{ruler}\nBUG: KCSAN: {what} in toy_put / toy_walk\n\n"
+        "write to 0xffff888004a3c010 of 8 bytes by task 300 on cpu 0:\n toy_put+0x11/0x20\n\n"
+        "read to 0xffff888004a3c010 of 8 bytes by task 301 on cpu 1:\n toy_walk+0x22/0x60\n\n"
+        f"Reported by Kernel Concurrency Sanitizer on:\n{ruler}\n"
+    ).encode()
+
+
+def test_a_data_race_counts_where_a_symptom_names_it() -> None:
+    race = "KCSAN: data-race in toy_put / toy_walk"
+    seen = watch()
+    seen.on_console(_kcsan("data-race"))
+    assert [report.title for report in seen.reports] == [race]
+    assert not seen.seen.other_reports and not seen.shows_trouble
+    assert seen.notes == [f"not counted, a data race that no symptom names: {race}"]
+
+    named = watch()
+    symptom = SymptomModel.model_validate({"name": "race", "console": {"function": "toy_put"}})
+    named.arm = replace(arm("buggy", symptoms=(symptom,)))
+    named.on_console(_kcsan("data-race"))
+    assert [found.detail for found in named.seen.symptoms] == [race]
+
+
+def test_a_race_that_the_kernel_was_asked_to_exclude_is_a_crash() -> None:
+    seen = watch()
+    seen.on_console(_kcsan("assert: race"))
+    assert [report.title for report in seen.seen.other_reports] == [
+        "KCSAN: assert: race in toy_put / toy_walk"
+    ]
+
+
 def plain(*symptoms: SymptomModel, boot_only: bool = False) -> Watch:
     prepared = replace(
         arm("run", symptoms=symptoms),
