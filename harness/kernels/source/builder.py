@@ -3,7 +3,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -20,6 +20,9 @@ class TreeKind:
     name: str
     marks: tuple[str, ...]
     """Files that every tree of it has."""
+    without: Mapping[str, str] = field(default_factory=dict)
+    """What a tree without one of them is, and what to do, where that is more than to be no tree of
+    this kind."""
     built: tuple[str, ...] = ()
     """Files and folders that a build inside the tree leaves there; `*` is any name."""
     clean: str = "clean it"
@@ -34,7 +37,8 @@ class TreeKind:
         """
         for name in self.marks:
             if not has(name):
-                raise ConfigurationError(f"{what} is no {self.name} tree: it has no {name}")
+                is_what = self.without.get(name, f"is no {self.name} tree")
+                raise ConfigurationError(f"{what} {is_what}: it has no {name}")
 
     def require_folder(self, folder: Path, what: str) -> None:
         """The same of an unpacked tree, which must not have been built in either."""

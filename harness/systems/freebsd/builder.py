@@ -33,8 +33,14 @@ from harness.systems.freebsd.requirements import require_tools
 from harness.systems.freebsd.toolchain import keep_toolchain, place_toolchain, toolchain_key
 
 FREEBSD = TreeKind(
-    name="FreeBSD source (release 13 or newer: older ones do not build on Linux)",
+    name="FreeBSD",
     marks=("Makefile.inc1", "sys/conf/newvers.sh", "tools/build/make.py"),
+    without={
+        "tools/build/make.py": "is of a FreeBSD before release 13, which does not build on Linux "
+        "(build the kernel on a FreeBSD of its time with the configuration below "
+        'harness/systems/freebsd/kernel, and name kernel.full by `file = "…"`; or take a tree of '
+        "13 or newer)"
+    },
     built=("sys/*/compile/*/Makefile",),
     clean="remove the folders below sys/*/compile",
 )
