@@ -101,7 +101,8 @@ def file_inside(folder: Path, name: str, what: str) -> Path:
     if not path.resolve().is_relative_to(folder.resolve()):
         raise ConfigurationError(f"the {what} {name!r} lies outside the target's folder {folder}")
     if not path.is_file():
-        there = ", ".join(sorted(p.name for p in folder.glob(f"*{path.suffix}"))) or "none"
+        alike = sorted(p.name for p in folder.glob(f"*{path.suffix}") if p.is_file())
+        there = ", ".join(alike) or "none"
         raise ConfigurationError(f"no {what} {path}; files of that kind there: {there}")
     return path
 
