@@ -11,6 +11,7 @@ help:
 	@echo "                 reproduce a race: buggy kernel, then fixed kernel, verdict with numbers"
 	@echo "                 [SOURCE=TREE] [SOURCE_BUGGY=TREE] [SOURCE_FIXED=TREE]: kernels built from"
 	@echo "                 your own tree (DIR, DIR@REF, GIT-URL@REF or DIR@REF_BUGGY..REF_FIXED)"
+	@echo "                 [GUEST=NAME] [IMAGE=FILE|URL]: in a full image, FreeBSD's own"
 	@echo "make test        linter, types, unit tests, and tests that boot real kernels"
 	@echo "make test-unit   the tests that need no QEMU"
 	@echo "make test-sources  the races on x86-64 kernels built from source"
@@ -29,7 +30,8 @@ setup-all:
 repro: $(if $(filter-out x86_64,$(ARCH))$(filter freebsd-%,$(TARGET)),setup-all,setup)
 	$(PY)/harness repro $(TARGET) $(if $(ARCH),--arch $(ARCH)) $(if $(TRIALS),--trials $(TRIALS)) \
 	    $(if $(SOURCE),--source '$(SOURCE)') $(if $(SOURCE_BUGGY),--source-buggy '$(SOURCE_BUGGY)') \
-	    $(if $(SOURCE_FIXED),--source-fixed '$(SOURCE_FIXED)') $(ARGS)
+	    $(if $(SOURCE_FIXED),--source-fixed '$(SOURCE_FIXED)') $(if $(GUEST),--guest $(GUEST)) \
+	    $(if $(IMAGE),--image '$(IMAGE)') $(ARGS)
 
 lint: setup-all
 	$(PY)/ruff check .

@@ -11,7 +11,7 @@ from harness.commands.defaults import DEFAULT_TARGET
 from harness.errors import UsageError
 from harness.kernels.override import parse_sources
 from harness.paths import cache_folder, project_folder, results_folder
-from harness.plan.load import load_guest, load_target
+from harness.plan.load import chosen_guest, load_guest, load_target
 from harness.reports.finish import finish
 from harness.reports.terminal import TerminalWatcher
 from harness.trials.prepare import CompileWhere, Request
@@ -34,6 +34,11 @@ from harness.trials.start import Options, resume_campaign, start_campaign
 )  # fmt: skip
 @click.option("--source-buggy", metavar="TREE", help="The tree of the buggy arm, not patched.")
 @click.option("--source-fixed", metavar="TREE", help="The tree of the fixed arm, not patched.")
+@click.option(
+    "--image", metavar="FILE|URL",
+    help="Run on this VM image (FreeBSD's own), in the full-image guest that the target has.",
+)  # fmt: skip
+@click.option("--image-sha256", metavar="HEX", help="What that file's SHA-256 must be.")
 @click.option("--no-failpoints", is_flag=True, help="Run buggy and fixed without failpoints.")
 @click.option(
     "--compile", "where", type=click.Choice(["guest", "host"]),
@@ -62,6 +67,8 @@ def command(
     source: str | None,
     source_buggy: str | None,
     source_fixed: str | None,
+    image: str | None,
+    image_sha256: str | None,
     no_failpoints: bool,
     where: CompileWhere | None,
     cold_boot: bool,
@@ -83,14 +90,15 @@ def command(
         watcher = TerminalWatcher(console, before=folder.records())
         with watcher:
             planned = (trials, confidence, seed is not None, arms, no_failpoints, where, cold_boot)
-            if any((*planned, ddb)):
+            if any((*planned, ddb, image, image_sha256)):
                 watcher.say("note: --resume keeps the campaign's plan; other options are unused")
             asyncio.run(resume_campaign(folder, project, cache, watcher))
     else:
         loaded = load_target(project, target)
+        name = _guest_name(project, loaded.model.guests, guest, arch)
         request = Request(
             target=loaded,
-            guest=load_guest(project, _guest_name(project, loaded.model.guests, guest, arch)),
+            guest=chosen_guest(project, name, image, image_sha256),
             project=project,
             cache=cache,
             failpoints=not no_failpoints,

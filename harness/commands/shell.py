@@ -8,7 +8,7 @@ from rich.console import Console
 
 from harness.commands.defaults import DEFAULT_TARGET
 from harness.paths import cache_folder, project_folder, results_folder
-from harness.plan.load import full_image_like, load_guest, load_target
+from harness.plan.load import chosen_guest, full_image_like, load_target
 from harness.reports.terminal import say_to
 from harness.trials.prepare import Request
 from harness.trials.record import find_campaign
@@ -37,6 +37,8 @@ class _CommandAfterDashes(click.Command):
 @click.option("--kernel", help="Which of the target's kernels to boot (default: buggy).")
 @click.option("--campaign", help="Boot what this campaign (of `harness run`, say) did.")
 @click.option("--ssh", is_flag=True, help="Boot the full image that is like GUEST, over SSH.")
+@click.option("--image", metavar="FILE|URL", help="The VM image to boot (FreeBSD's own).")
+@click.option("--image-sha256", metavar="HEX", help="What that file's SHA-256 must be.")
 @click.pass_context
 def command(
     context: click.Context,
@@ -45,6 +47,8 @@ def command(
     kernel: str | None,
     campaign: str | None,
     ssh: bool,
+    image: str | None,
+    image_sha256: str | None,
 ) -> int:
     """Boot GUEST and give a prompt in it, or run COMMAND there and end with its status."""
     command = " ".join(context.meta["harness.command"])
@@ -54,9 +58,8 @@ def command(
         plan = find_campaign(results_folder(), campaign, target).plan()
         request = recorded_request(plan, project, cache_folder())
     else:
-        request = Request(
-            load_target(project, target), load_guest(project, guest), project, cache_folder()
-        )
+        chosen = chosen_guest(project, guest, image, image_sha256)
+        request = Request(load_target(project, target), chosen, project, cache_folder())
     kernels = request.target.model.kernels
     kernel = kernel or ("buggy" if "buggy" in kernels else next(iter(kernels)))
     return asyncio.run(run_shell(request, kernel, command, say_to(Console(stderr=True))))

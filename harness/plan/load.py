@@ -76,9 +76,24 @@ def with_image(guest: Guest, image: str, sha256: str | None = None) -> Guest:
     try:
         model = ImageModel.model_validate(keys | ({"sha256": sha256} if sha256 else {}))
     except ValidationError as error:
-        said = error.errors(include_url=False)[0]["msg"]
-        raise UsageError(f"--image-sha256: {said}, found {sha256!r}") from error
+        raise UsageError(
+            f"--image-sha256: expected 64 hexadecimal digits (small letters), found {sha256!r}"
+        ) from error
     return replace(guest, model=guest.model.model_copy(update={"image": model}))
+
+
+def chosen_guest(
+    project: Path, name: str, image: str | None = None, sha256: str | None = None
+) -> Guest:
+    """The guest of that name; with an `image`, the full-image guest that is like it, on that.
+
+    Raises UsageError, ConfigurationError.
+    """
+    if image is None:
+        if sha256 is not None:
+            raise UsageError("--image-sha256 says what --image must be: give both")
+        return load_guest(project, name)
+    return with_image(load_guest(project, full_image_like(project, name)), image, sha256)
 
 
 def full_image_like(project: Path, name: str) -> str:

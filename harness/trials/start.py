@@ -61,6 +61,7 @@ async def start_campaign(
         "with_failpoints": request.failpoints,
         "chosen_arms": list(request.arms),
         "source": request.source.as_json() if request.source else None,
+        "image": image.model_dump() if (image := request.guest.model.image) else None,
         "compile": request.compile_where,
         "snapshots": request.guest.model.boot.snapshot
         and not options.cold_boot
