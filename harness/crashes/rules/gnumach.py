@@ -12,6 +12,13 @@ from harness.crashes.rule import Form, Grammar, Rule, Source
 _NAME = r"(?P<function>[A-Za-z_][\w.]{0,120})"
 _PLACE = r"(?:\{cpu\d{1,3}\} )?(?P<file>[\w./+-]{1,200}\.[chSy]):\d{1,6}: "
 _EXPRESSION = r"Assertion `(?P<expression>.{1,300}?)' failed"
+_BARE_NUMBER = (
+    r"(?:(?<![\w.])|(?<=\.\.))"  # also behind the dots of a range, not in kalloc.8192
+    r"(?:\d[0-9a-f]*|(?=[a-f]{1,15}\d)[0-9a-f]{4,16}|[a-f]{8}|[a-f]{16})\b"
+)
+"""A number, which may be hexadecimal: Mach prints %lx and %p without 0x, and 1000 must look as 1f000
+does. Short ones that begin with a letter are names (fd0); without a digit it is a word, unless it is
+as long as an address."""
 _DETAIL_OR_STACK = (Source.DETAIL, Source.STACK)
 
 RULES = (
@@ -133,8 +140,8 @@ GRAMMAR = Grammar(
         r"|all_intrs|halt_\w+|t_\w+|take_trap|(?:simple|_simple)_lock\w*|lock_\w+|call_continuation)$"
     ),
     substitutions=(
-        (r"\b0x[0-9a-f]+\b|\b[0-9a-f]{8,16}\b", "ADDR"),
-        (r"(?<![\w.])\d+\b", "NUM"),
+        (r"\b0x[0-9a-f]+\b", "ADDR"),
+        (_BARE_NUMBER, "NUM"),
     ),
     fatal=r"panic |Assertion `|Kernel ",
 )

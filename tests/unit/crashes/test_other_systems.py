@@ -2,6 +2,8 @@
 """FreeBSD's and GNU Mach's rules on what the kernels print for them."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harness.crashes import detect_system, parse_console
 from harness.crashes.rules import freebsd, gnumach
@@ -175,8 +177,28 @@ GNUMACH = (
     Golden("panic",
            ["panic {cpu1} ../i386/intel/pmap.c:2194: pmap_enter: pmap_enter(7000a000, 1ffc8000) "
             "falls in physical memory area!"],
-           "panic: pmap_enter(ADDR, ADDR) falls in physical memory area! in pmap_enter", "panic",
+           "panic: pmap_enter(NUM, NUM) falls in physical memory area! in pmap_enter", "panic",
            "pmap_enter"),
+    Golden("panic",
+           ["panic {cpu0} ../i386/intel/pmap.c:1599: pmap_remove_range: "
+            "pmap_remove_range(a000-1f000) falls in physical memory area!"],
+           "panic: pmap_remove_range(NUM-NUM) falls in physical memory area! in pmap_remove_range",
+           "panic", "pmap_remove_range"),
+    Golden("panic",
+           ["panic {cpu0} ../vm/vm_map.c:2165: vm_map_delete: vm_map_delete(1000-ffff9000) falls "
+            "in physical memory area!"],
+           "panic: vm_map_delete(NUM-NUM) falls in physical memory area! in vm_map_delete",
+           "panic", "vm_map_delete"),
+    Golden("panic",
+           ["panic {cpu1} ../kern/sched_prim.c:376: state_panic: thread c3ab0e08 has unexpected "
+            "state 4c (W N )"],
+           "panic: thread NUM has unexpected state NUM (W N ) in state_panic", "panic",
+           "state_panic"),
+    Golden("panic",
+           ["panic {cpu0} ../chips/busses.c:54: cf: cf deadbeef out of range [1000..f5a3c010) of "
+            "device fd0 in zone kalloc.8192"],
+           "panic: cf NUM out of range [NUM..NUM) of device fd0 in zone kalloc.8192 in cf",
+           "panic", "cf"),
     Golden("old-panic", ["panic: zalloc: zone kalloc.8192 exhausted"],
            "panic: zalloc: zone kalloc.8192 exhausted", "panic", None),
     Golden("kdb", ["Stopped at  machine_idle+0x12: ret", "machine_idle(0)+0x12"],
@@ -216,6 +238,21 @@ def test_system_is_detected(system: str, golden: Golden) -> None:
 def test_every_rule_has_a_golden(grammar: object, goldens: tuple[Golden, ...]) -> None:
     names = {rule.name for rule in grammar.rules}  # type: ignore[attr-defined]
     assert names - {golden.rule for golden in goldens} == {"reboot"}
+
+
+_ADDRESSES = st.integers(1 << 9, (1 << 61) - 1).map(lambda n: n * 8)
+
+
+@given(_ADDRESSES, _ADDRESSES)
+def test_mach_s_addresses_without_0x_are_not_in_titles(start: int, end: int) -> None:
+    line = (
+        "panic {cpu0} ../vm/vm_map.c:2165: vm_map_delete: "
+        f"vm_map_delete({start:x}-{end:x}) falls in physical memory area!\n"
+    )
+    (report,) = parse_console(line.encode(), "gnumach")
+    assert report.title == (
+        "panic: vm_map_delete(NUM-NUM) falls in physical memory area! in vm_map_delete"
+    )
 
 
 def test_freebsd_traces_differ_by_architecture() -> None:
