@@ -16,9 +16,9 @@ _BARE_NUMBER = (
     r"(?:(?<![\w.])|(?<=\.\.))"  # also behind the dots of a range, not in kalloc.8192
     r"(?:\d[0-9a-f]*|(?=[a-f]{1,15}\d)[0-9a-f]{4,16}|[a-f]{8}|[a-f]{16})\b"
 )
-"""A number, which may be hexadecimal: Mach prints %lx and %p without 0x, and 1000 must look as 1f000
-does. Short ones that begin with a letter are names (fd0); without a digit it is a word, unless it is
-as long as an address."""
+"""A number, which may be hexadecimal: Mach prints %lx and %p without 0x, and 1000 must look as
+1f000 does. Short ones that begin with a letter are names (fd0), those without a digit words, unless
+they are as long as an address."""
 _DETAIL_OR_STACK = (Source.DETAIL, Source.STACK)
 
 RULES = (
