@@ -24,6 +24,7 @@ from harness.systems.freebsd.clang import find_clang
 from harness.systems.freebsd.ddb import DDB
 from harness.systems.freebsd.full_image import full_image
 from harness.systems.freebsd.guest_compiler import compile_in_image
+from harness.systems.freebsd.own import own_kernel
 from harness.systems.freebsd.program import compile_init, compile_workload
 from harness.systems.freebsd.requirements import require_tools
 from harness.systems.freebsd.root import WORKLOAD_PATH, Root, root_image
@@ -49,10 +50,16 @@ class FreeBSD:
     def acquire_kernel(
         self, recipe: KernelRecipe, guest: GuestModel, folder: Path, cache: Path, say: Say
     ) -> Kernel:
-        """A kernel built from source: no distribution has packages. Raises HarnessError."""
+        """A file of the user's own, else built from source: no distribution has packages.
+
+        Raises HarnessError.
+        """
+        if recipe.file is not None:
+            return own_kernel(folder / recipe.file, guest.arch, cache)
         if recipe.source is None:
             raise ConfigurationError(
-                "a FreeBSD kernel comes from source only: expected a `source` table in the recipe"
+                "a FreeBSD kernel comes from source, or is a file: expected a `source` table or "
+                "`file` in the recipe"
             )
         more = (_FULL_IMAGE,) if guest.is_full_image else ()
         builder = freebsd_builder(recipe.source, guest.arch, folder, more)

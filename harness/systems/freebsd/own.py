@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A FreeBSD kernel file of the user's own, looked at before anything is booted with it."""
+
+import io
+import re
+import shutil
+from pathlib import Path
+
+from elftools.common.exceptions import ELFError
+from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
+
+from harness.errors import ConfigurationError, UsageError
+from harness.files import file_hash, make_folder_once
+from harness.kernels.kernel import Kernel
+from harness.kernels.vmlinuz import is_arm64_image
+from harness.systems.freebsd.boot import WITH_SYMBOLS
+
+_MACHINES = {"EM_X86_64": "x86_64", "EM_AARCH64": "arm64"}
+_NEEDED = {
+    "vm_page_object_busy_assert": (
+        "`options INVARIANTS` (and INVARIANT_SUPPORT): without its assertions no symptom can show"
+    ),
+    "vtcon_modevent": (
+        "`device virtio_console`: the harness talks to the guest by one, and a module comes too "
+        "late"
+    ),
+}
+"""A function of the kernel, and what of the configuration it is there with and not without: in
+releases 13 to 15 the first stands in sys/vm/vm_page.c behind #ifdef INVARIANTS."""
+_ARM64_ELF = "kernel.full"
+_HEADER_BYTES = 64
+_BANNER = re.compile(rb"FreeBSD (\d+\.\d[!-~]*)")
+
+
+def own_kernel(file: Path, arch: str, cache: Path) -> Kernel:
+    """The kernel in a file: amd64's ELF file, as /boot/kernel/kernel or a build's kernel.full is;
+    for arm64 a build's kernel.bin, with its kernel.full beside it.
+
+    `arch` is the harness's name; the files are copied into the cache. Raises UsageError where one
+    is not there; ConfigurationError where it is no FreeBSD kernel for `arch`, has no symbols, or is
+    built without what a guest needs: INVARIANTS above all.
+    """
+    elf = file.with_name(_ARM64_ELF) if arch == "arm64" else file
+    for needed in (file, elf):
+        if not needed.is_file():
+            beside = " (the same kernel's ELF file, beside kernel.bin)" if needed != file else ""
+            raise UsageError(f"there is no kernel {needed}{beside}")
+    if arch == "arm64" and not is_arm64_image(file.read_bytes()[:_HEADER_BYTES]):
+        raise ConfigurationError(
+            f"{file} is not what QEMU boots on arm64: give the build's kernel.bin, of a kernel "
+            "with `options LINUX_BOOT_ABI`"
+        )
+    release = _look_at(elf, arch)
+    identity = file_hash(file)
+    kept = cache / "kernels" / f"own-freebsd-{identity[:16]}-{file_hash(elf)[:16]}"
+
+    def fill(into: Path) -> None:
+        shutil.copyfile(file, into / "image")
+        shutil.copyfile(elf, into / WITH_SYMBOLS)
+
+    make_folder_once(kept, fill)
+    return Kernel(f"{file.name} {release}", release, identity, kept / "image", None)
+
+
+def _look_at(file: Path, arch: str) -> str:
+    """The kernel's release, if the ELF file is one that a guest can be booted with."""
+    data = file.read_bytes()
+    try:
+        elf = ELFFile(io.BytesIO(data))
+        machine = _MACHINES.get(elf["e_machine"], str(elf["e_machine"]))
+        table = elf.get_section_by_name(".symtab")
+        symbols = table if isinstance(table, SymbolTableSection) else None
+        lacking = [
+            needed for name, needed in _NEEDED.items()
+            if symbols is not None and not symbols.get_symbol_by_name(name)
+        ]  # fmt: skip
+    except ELFError as error:
+        raise ConfigurationError(
+            f"{file}: expected a FreeBSD kernel's ELF file (/boot/kernel/kernel, or a build's "
+            f"kernel.full): {error}"
+        ) from error
+    banner = _BANNER.search(data)
+    if banner is None:
+        raise ConfigurationError(f"{file} is no FreeBSD kernel: it does not tell its release")
+    if machine != arch:
+        raise ConfigurationError(f"{file} is a kernel for {machine}, and the guest is {arch}")
+    if symbols is None:
+        raise ConfigurationError(
+            f"{file} has no symbols: whether it has INVARIANTS cannot be told, and no place be "
+            "found; give the file as the build leaves it (kernel.full)"
+        )
+    if lacking:
+        raise ConfigurationError(
+            f"{file} is built without what a guest of the harness needs:\n"
+            + "\n".join(f"  {needed}" for needed in lacking)
+            + "\nbuild it with that in its configuration, or leave the build to the harness (a "
+            "`source` table)"
+        )
+    return banner[1].decode()
