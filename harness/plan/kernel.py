@@ -86,7 +86,7 @@ class KernelRecipe(Model):
     append: list[str] = []
     """Words added to the guest's kernel command line: a switch between arms of one binary."""
     file: str | None = Field(default=None, min_length=1)
-    """A kernel of the user's own: bzImage, Image or vmlinux; FreeBSD's kernel.full or kernel.bin."""
+    """A kernel of the user's own: a bzImage, Image or vmlinux, FreeBSD's kernel.full or .bin."""
     modules: str | None = Field(default=None, min_length=1)
     """With `file`: its folder lib/modules/RELEASE."""
     binary_patch: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]+\.toml$")

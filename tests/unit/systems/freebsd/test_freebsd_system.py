@@ -96,7 +96,7 @@ def test_modules_are_refused(tmp_path: Path) -> None:
 
 def test_a_recipe_without_a_source_is_refused(tmp_path: Path) -> None:
     recipe = KernelRecipe(package="freebsd-image", suite="sid")
-    with pytest.raises(ConfigurationError, match="from source only"):
+    with pytest.raises(ConfigurationError, match="comes from source, or is a file"):
         FreeBSD().acquire_kernel(recipe, guest(), tmp_path, tmp_path, print)
 
 
