@@ -28,6 +28,7 @@ _WITH_RESUME = frozenset({"resume", "results", "as_json"})
 @click.option(
     "--kernel", type=_FILE, help="bzImage, Image or vmlinux (default: the guest's own package)."
 )
+@click.option("--vmlinux", type=_FILE, help="Its ELF file with DWARF, for places FILE.c:LINE.")
 @click.option("--modules-dir", type=_FILE, help="The kernel's folder lib/modules/RELEASE.")
 @click.option("--initrd", type=_FILE, help="Boot this in place of the harness's: a boot test.")
 @click.option("--append", default="", help="Words for the kernel's command line.")

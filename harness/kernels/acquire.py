@@ -23,7 +23,8 @@ def acquire_kernel(recipe: KernelRecipe, arch: str, folder: Path, cache: Path, s
     """
     if recipe.file is not None:
         modules = folder / recipe.modules if recipe.modules is not None else None
-        return own_kernel(folder / recipe.file, modules, arch)
+        vmlinux = folder / recipe.vmlinux if recipe.vmlinux is not None else None
+        return own_kernel(folder / recipe.file, modules, arch, vmlinux)
     if recipe.package is not None and recipe.suite is not None:
         try:
             kernel = packaged_kernel(recipe.package, recipe.suite, arch, cache, say)

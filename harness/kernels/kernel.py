@@ -4,6 +4,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.kernels.apt import Package
+
 
 @dataclass(frozen=True)
 class Kernel:
@@ -19,3 +21,8 @@ class Kernel:
     """What tree it was built from, in full; None for a packaged kernel."""
     commit: str | None = None
     """The tree's git commit id in full, where it has one."""
+    vmlinux: Path | None = None
+    """The same kernel as an ELF file, with DWARF if it was built with it; a packaged one has none.
+    """
+    package: Package | None = None
+    """What it came in."""

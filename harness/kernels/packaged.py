@@ -45,4 +45,5 @@ def _kernel(package: Package, folder: Path, image: Path) -> Kernel:
         identity=file_hash(image),
         image=image,
         modules=modules if modules.is_dir() else None,
+        package=package,
     )

@@ -2,7 +2,8 @@
 """Source lines and inlining, from an ELF file's DWARF."""
 
 import io
-from collections.abc import Iterator
+import struct
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -14,6 +15,7 @@ from harness.errors import ConfigurationError
 
 # A distribution's vmlinux has ten million entries and the search only serves an error message.
 _MOST_ENTRIES = 150_000
+_SHF_EXECINSTR = 0x4
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,8 @@ class _Row:
 class LineTable:
     """The source lines of one ELF file with DWARF, read as they are asked for.
 
-    Addresses are those of the file: of an executable, not of a relocatable module.
+    Addresses are those of the running program: an executable's are its file's, a module's follow
+    from where its sections were loaded.
     """
 
     def __init__(self, dwarf: Any, source: str) -> None:
@@ -59,6 +62,23 @@ class LineTable:
             raise ConfigurationError(
                 f"{source}: no DWARF line information: build with -g (kernel: CONFIG_DEBUG_INFO)"
             )
+        return cls(dwarf, source)
+
+    @classmethod
+    def from_module(cls, data: bytes, bases: Mapping[int, int], source: str) -> "LineTable":
+        """Open the DWARF of a .ko file, or of the file with its debugging information.
+
+        `bases` says where the sections are loaded, by their indices; code in others has no lines.
+        Raises ConfigurationError if it is no ELF file or has no line information.
+        """
+        try:
+            elf = ELFFile(io.BytesIO(_with_symbols_moved(data, bases)))
+            has_lines = elf.has_dwarf_info() and elf.get_section_by_name(".debug_line")
+            dwarf = elf.get_dwarf_info(relocate_dwarf_sections=True) if has_lines else None
+        except ELFError as error:
+            raise ConfigurationError(f"{source}: its DWARF cannot be read: {error}") from error
+        if dwarf is None:
+            raise ConfigurationError(f"{source}: no DWARF line information: build it with -g")
         return cls(dwarf, source)
 
     def addresses(self, file: str, line: int) -> tuple[int, ...]:
@@ -168,6 +188,31 @@ class LineTable:
                 "write more of the path"
             )
         return tuple(rows)
+
+
+def _with_symbols_moved(data: bytes, bases: Mapping[int, int]) -> bytes:
+    """A relocatable file whose symbols have the addresses at which its sections are loaded.
+
+    Relocations of the debugging sections then give addresses, as those of a linked program. Code
+    that is nowhere (freed after loading) gets addresses that no kernel has.
+    """
+    elf = ELFFile(io.BytesIO(data))
+    table: Any = elf.get_section_by_name(".symtab")
+    if table is None:
+        return data
+    moved = bytearray(data)
+    value = struct.Struct("<Q" if elf.elfclass == 64 else "<I")
+    within = 8 if elf.elfclass == 64 else 4  # Elf64_Sym.st_value, Elf32_Sym.st_value
+    for number, symbol in enumerate(table.iter_symbols()):
+        index = symbol["st_shndx"]
+        if not isinstance(index, int) or index >= elf.num_sections():
+            continue
+        if not elf.get_section(index)["sh_flags"] & _SHF_EXECINSTR:
+            continue
+        at = table["sh_offset"] + number * table["sh_entsize"] + within
+        address = bases[index] + symbol["st_value"] if index in bases else 0
+        value.pack_into(moved, at, address)
+    return bytes(moved)
 
 
 def _unit_name(unit: Any) -> str:

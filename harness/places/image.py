@@ -47,6 +47,14 @@ class Segment:
 
 
 @dataclass(frozen=True)
+class LoadedModule:
+    """Where a module's code sections are: addresses by the section's index and by its name."""
+
+    by_index: Mapping[int, int]
+    by_name: Mapping[str, int]
+
+
+@dataclass(frozen=True)
 class KernelImage:
     """An image's bytes as its build linked them (so for a kernel booted with `nokaslr`).
 
@@ -62,6 +70,8 @@ class KernelImage:
     """Whether it is a position-independent executable, loaded at another address each time."""
     branch_targets: Mapping[int, int] = field(default_factory=dict)
     """Where calls and jumps of modules go, by the address of the field that a loader fills in."""
+    modules: Mapping[str, "LoadedModule"] = field(default_factory=dict)
+    """The modules whose code is there."""
 
     @classmethod
     def from_elf(cls, data: bytes, source: str = "ELF file") -> "KernelImage":
@@ -128,6 +138,7 @@ class KernelImage:
                 Segment(base, elf.get_section(index).data()) for index, base in bases.items()
             )
             targets = dict(_branch_targets(elf, arch, bases, symbols))
+            names = {str(elf.get_section(index).name): base for index, base in bases.items()}
         except ELFError as error:
             raise ConfigurationError(f"{source}: not a readable ELF file: {error}") from error
         if arch != self.arch:
@@ -141,6 +152,7 @@ class KernelImage:
             self,
             segments=self.segments + segments,
             branch_targets={**self.branch_targets, **targets},
+            modules={**self.modules, module: LoadedModule(bases, names)},
         )
 
     def segment_at(self, address: int) -> Segment | None:
@@ -249,5 +261,9 @@ def _symbol_address(symbol: Any, bases: Mapping[int, int], symbols: SymbolTable)
     index = symbol["st_shndx"]
     if isinstance(index, int):
         return bases[index] + int(symbol["st_value"]) if index in bases else None
-    exported = {s.address for s in symbols.everywhere(symbol.name) if s.kind in "TW"}
+    named = [s for s in symbols.everywhere(symbol.name) if s.is_text]
+    # of modules the kernel says `t` of exported functions too
+    exported = {s.address for s in named if s.kind in "TW"} or {
+        s.address for s in named if symbols.named(f"__ksymtab_{s.name}", s.module)
+    }
     return exported.pop() if len(exported) == 1 else None

@@ -106,9 +106,9 @@ def resolve(
     """Find the addresses of a place.
 
     `arch` is "x86_64", "i386", "arm64" or "ppc64le"; `symbols` and `image` are the kernel's, both
-    as linked or booted with `nokaslr`; `dwarf` its source lines. A place in the workload is looked
-    up in `workload_elf` instead. Without an image only entries and offsets can be found, and they
-    come without disassembly.
+    as linked or booted with `nokaslr`; `dwarf` its source lines, or those of the place's module. A
+    place in the workload is looked up in `workload_elf` instead. Without an image only entries and
+    offsets can be found, and they come without disassembly.
 
     Raises ConfigurationError that says why a place was not found, with the nearest candidates.
     """
@@ -415,11 +415,15 @@ def _resolve_line(context: _Context, place: LinePlace) -> ResolvedPlace:
             "source lines need DWARF: give the vmlinux with debugging information (the "
             "distribution's -dbg package, or CONFIG_DEBUG_INFO=y)"
         )
-    if place.module:
-        raise context.error("source lines of modules are not resolved: use module!symbol+0x...")
-    rows = context.dwarf.addresses(place.file, place.line)
-    if not rows:
+    every = context.dwarf.addresses(place.file, place.line)
+    if not every:
         raise context.error(context.dwarf.why_no_code(place.file, place.line))
+    rows = [row for row in every if context.symbols.find(row) is not None]
+    if not rows:
+        raise context.error(
+            f"the line's code is not in {context.symbols.source}: what only initialises a module "
+            "is freed once that is done"
+        )
     # One address a function: a line's later rows are loops and reordered pieces of it.
     first: dict[str, int] = {}
     for address in rows:

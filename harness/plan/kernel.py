@@ -89,6 +89,8 @@ class KernelRecipe(Model):
     """A kernel of the user's own: a bzImage, Image or vmlinux, FreeBSD's kernel.full or .bin."""
     modules: str | None = Field(default=None, min_length=1)
     """With `file`: its folder lib/modules/RELEASE."""
+    vmlinux: str | None = Field(default=None, min_length=1)
+    """With `file`: the same build as an ELF file with DWARF, for places in source lines."""
     binary_patch: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]+\.toml$")
     """The package's kernel is changed as this description in the target's folder says."""
 
@@ -100,6 +102,8 @@ class KernelRecipe(Model):
             raise ValueError("a kernel needs `package` and `suite`, a `source` table or a `file`")
         if self.modules is not None and self.file is None:
             raise ValueError("`modules` are those of a kernel `file`")
+        if self.vmlinux is not None and self.file is None:
+            raise ValueError("`vmlinux` is that of a kernel `file`")
         if self.binary_patch is not None and self.package is None:
             raise ValueError("`binary_patch` changes a packaged kernel: it goes with `package`")
         return self

@@ -30,6 +30,7 @@ class RunOrder:
 
     guest: Guest
     kernel: Path | None = None
+    vmlinux: Path | None = None
     modules_folder: Path | None = None
     initrd: Path | None = None
     append: Sequence[str] = ()
@@ -105,6 +106,8 @@ def _check(order: RunOrder) -> None:
             raise UsageError(f"{option} {path}: there is no such file")
     if order.modules_folder is not None and order.kernel is None:
         raise UsageError("--modules-dir has the modules of a --kernel: give that, too")
+    if order.vmlinux is not None and order.kernel is None:
+        raise UsageError("--vmlinux is that of a --kernel: give that, too")
     if order.modules and order.kernel is not None and order.modules_folder is None:
         raise UsageError(
             f"--modules {','.join(order.modules)}: --kernel is a file without modules: give its "
@@ -151,6 +154,8 @@ def _kernel(order: RunOrder) -> dict[str, Any]:
         own = {"file": str(order.kernel.resolve())}
         if order.modules_folder is not None:
             own["modules"] = str(order.modules_folder.resolve())
+        if order.vmlinux is not None:
+            own["vmlinux"] = str(order.vmlinux.resolve())
         return own | append
     if order.guest.model.kernel is None:
         raise UsageError(f"the guest {order.guest.name} has no kernel of its own: give --kernel")

@@ -150,3 +150,14 @@ class System(Protocol):
     def kernel_text(self, kernel: Kernel, symbols: SymbolTable) -> KernelImage:
         """The kernel's code by virtual address. Raises ConfigurationError."""
         ...
+
+    def module_code(self, kernel: Kernel, module: str) -> bytes:
+        """The ELF file of a loadable module. Raises ConfigurationError where there is none."""
+        ...
+
+    def debug_file(self, kernel: Kernel, module: str | None, cache: Path, say: Say) -> bytes:
+        """An ELF file with the DWARF of the kernel or of one of its modules, where it has any.
+
+        Raises HarnessError.
+        """
+        ...

@@ -2,16 +2,19 @@
 """A target's failpoints and orders at places of the kernel or workload, for one trial."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
-from harness.errors import ConfigurationError
+from harness.console.guest_channel import GuestChannel
+from harness.errors import ConfigurationError, GuestError
 from harness.failpoints.grammar import Action, Term, parse_setting
-from harness.places.image import KernelImage
+from harness.places.dwarf import LineTable
+from harness.places.image import KernelImage, LoadedModule
 from harness.places.resolve import ResolvedPlace, resolve
 from harness.places.symbols import SymbolTable
-from harness.places.syntax import parse_place
+from harness.places.syntax import AddressPlace, LinePlace, Place, parse_place
 from harness.plan.rules import FailpointModel, OrderModel, PlaceModel, RuleModel
 from harness.plan.target import ArmModel, TargetModel
 from harness.qemu import plugin
@@ -26,12 +29,17 @@ _MAX_EVENTS = 20_000
 
 @dataclass(frozen=True)
 class KernelCode:
-    """The kernel and workload at hand, to find places in. `workload` is an ELF file's content."""
+    """The kernel and workload at hand, to find places in. `workload` is an ELF file's content.
+
+    `lines` opens the source lines of the kernel or of a module, which takes a while and may need a
+    package; it raises HarnessError.
+    """
 
     arch: str
     symbols: SymbolTable
     image: KernelImage
     workload: bytes | None
+    lines: Callable[[str | None], LineTable]
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,21 @@ class ExternalFailpoints:
     places: dict[str, ResolvedPlace]
     library: Path
     returns: tuple[ForcedReturn, ...] = ()
+    modules: Mapping[str, LoadedModule] = field(default_factory=dict)
+    """Where modules were when places in them were found."""
+
+    async def check_modules(self, shell: GuestChannel) -> None:
+        """Raises GuestError where a module is loaded elsewhere in this guest."""
+        for name, module in self.modules.items():
+            for section, expected in module.by_name.items():
+                file = f"/sys/module/{name.replace('-', '_')}/sections/{section}"
+                found = (await shell.check(f"cat {file}")).decode(errors="replace").strip()
+                if found != f"{expected:#018x}":
+                    raise GuestError(
+                        f"the module {name} has its section {section} at {found} in this guest, "
+                        f"and at {expected:#018x} in the one that its places were found in: the "
+                        "places would be wrong"
+                    )
 
 
 @dataclass(frozen=True)
@@ -92,6 +115,11 @@ def resolve_failpoints(
         places=places,
         library=plugin.build_plugin(cache / "plugin"),
         returns=forced_returns(forced, places),
+        modules={
+            name: module
+            for name, module in code.image.modules.items()
+            if name in {module_of(place.place) for place in places.values()}
+        },
     )
 
 
@@ -120,16 +148,31 @@ def resolve_place(place: PlaceModel, code: KernelCode) -> ResolvedPlace:
     errors = []
     for text in place.spellings:
         try:
+            parsed = parse_place(text)
+            of_kernel = isinstance(parsed, LinePlace) and not parsed.in_workload
             return resolve(
-                parse_place(text),
+                parsed,
                 arch=code.arch,
                 symbols=code.symbols,
                 image=code.image,
                 workload_elf=code.workload,
+                dwarf=code.lines(module_of(parsed)) if of_kernel else None,
             )
         except ConfigurationError as error:
             errors.append(str(error))
     raise ConfigurationError(f"place {place.name}: " + "; ".join(errors))
+
+
+def module_of(place: Place) -> str | None:
+    """The module that a place is in; None for the kernel's own, and the workload's."""
+    return None if isinstance(place, AddressPlace) else place.module
+
+
+def modules_of(places: Iterable[PlaceModel]) -> list[str]:
+    """The modules that places are in, by any of their spellings. Raises ConfigurationError."""
+    spellings = [text for place in places for text in place.spellings]
+    found = (module_of(parse_place(text)) for text in spellings)
+    return sorted({module for module in found if module is not None})
 
 
 def _plugin_rule(rule: FailpointModel | OrderModel) -> plugin.DelayRule | plugin.OrderRule:

@@ -13,6 +13,7 @@ from harness.errors import ConfigurationError, UsageError
 from harness.failpoints.inside import GuestFailpoint
 from harness.kernels.kernel import Kernel
 from harness.kernels.override import SourceOverride, kernel_recipes
+from harness.places.dwarf import LineTable
 from harness.places.resolve import ResolvedPlace
 from harness.plan.guest import GuestModel
 from harness.plan.load import Guest, Target, load_guest
@@ -32,6 +33,7 @@ from harness.trials.external import (
     ExternalFailpoints,
     KernelCode,
     is_plugin_rule,
+    modules_of,
     needs_places,
     resolve_failpoints,
     resolve_place,
@@ -326,10 +328,36 @@ async def _kernel_code(
 ) -> KernelCode:
     guest = request.guest.model
     system = SYSTEMS[guest.system]
-    symbols = await kernel_symbols(ready.kernel, ready.plan, system, request.cache, say)
+    kernel, cache = ready.kernel, request.cache
+    modules: dict[str, bytes] = {}
+    for module in modules_of(request.target.model.place):
+        try:
+            modules[module] = system.module_code(kernel, module)
+        except ConfigurationError as error:  # another spelling of the place may do
+            say(f"places in {module}: {error}")
+    setup = ready.image.setup if modules else ()
+    symbols = await kernel_symbols(kernel, ready.plan, system, cache, say, setup)
+    image = system.kernel_text(kernel, symbols)
+    for module, code in modules.items():
+        try:
+            image = image.with_module(code, module, symbols)
+        except ConfigurationError as error:
+            say(f"places in {module}: {error}; `modules` under [userland] loads it")
+
+    @functools.cache
+    def lines(module: str | None) -> LineTable:
+        data = system.debug_file(kernel, module, cache, say)
+        if module is None:
+            return LineTable.from_elf(data, f"the DWARF of {kernel.label}")
+        if module not in image.modules:
+            raise ConfigurationError(f"the module {module} is not loaded")
+        source = f"the DWARF of {module} of {kernel.label}"
+        return LineTable.from_module(data, image.modules[module].by_index, source)
+
     return KernelCode(
         arch=guest.arch,
         symbols=symbols,
-        image=system.kernel_text(ready.kernel, symbols),
+        image=image,
         workload=workload.read_bytes() if workload is not None else None,
+        lines=lines,
     )

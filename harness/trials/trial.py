@@ -109,6 +109,8 @@ async def _run_trial(
                 await guest.set_up([*setup, SYSTEMS[arm.system].trial_start_command(seed)])
             if arm.snapshot is None:
                 await adjust_guest(guest, arm)
+            if arm.failpoints is not None and not arm.boot_only:
+                await arm.failpoints.check_modules(guest.channel)
             if arm.dump_memory:
                 await keep_after_shutdown(guest.monitor)
             ready = (time.monotonic() - started, guest.process.cpu_seconds())

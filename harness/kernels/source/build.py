@@ -261,6 +261,7 @@ def _read(kept: Path, order: _Order) -> Kernel | None:
             modules=kept / _modules(record["release"]) if record["has_modules"] else None,
             source=order.origin.source,
             commit=order.origin.commit,
+            vmlinux=vmlinux if (vmlinux := kept / "vmlinux").is_file() else None,
         )
     except (OSError, ValueError, KeyError):
         return None

@@ -118,3 +118,13 @@ class FreeBSD:
         """The text out of the kernel's ELF file. Raises ConfigurationError."""
         file = kernel.image.with_name(WITH_SYMBOLS)
         return KernelImage.from_elf(file.read_bytes(), kernel.label)
+
+    def module_code(self, kernel: Kernel, module: str) -> bytes:
+        """Never: nothing is loaded. Raises ConfigurationError."""
+        raise ConfigurationError(f"FreeBSD guests load no modules, so there is no {module}")
+
+    def debug_file(self, kernel: Kernel, module: str | None, cache: Path, say: Say) -> bytes:
+        """The kernel's own ELF file. Raises ConfigurationError for a module."""
+        if module is not None:
+            return self.module_code(kernel, module)
+        return kernel.image.with_name(WITH_SYMBOLS).read_bytes()

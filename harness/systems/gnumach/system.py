@@ -114,6 +114,16 @@ class GnuMach:
         """The text out of the kernel's ELF file. Raises ConfigurationError."""
         return KernelImage.from_elf(kernel.image.read_bytes(), kernel.label)
 
+    def module_code(self, kernel: Kernel, module: str) -> bytes:
+        """Never: nothing is loaded. Raises ConfigurationError."""
+        raise ConfigurationError(f"GNU Mach guests load no modules, so there is no {module}")
+
+    def debug_file(self, kernel: Kernel, module: str | None, cache: Path, say: Say) -> bytes:
+        """The kernel's own ELF file. Raises ConfigurationError for a module."""
+        if module is not None:
+            return self.module_code(kernel, module)
+        return kernel.image.read_bytes()
+
 
 def _require_architecture(guest: GuestModel) -> None:
     if guest.arch not in ("x86_64", "i386"):

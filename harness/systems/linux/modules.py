@@ -22,9 +22,7 @@ def load_order(tree: Path, names: Sequence[str]) -> list[tuple[str, bytes]]:
     `tree` is lib/modules/<release>. Raises ConfigurationError for a module that the kernel does
     not have, be it built in or absent: a built-in one is skipped.
     """
-    available = {
-        _module_name(path): path for path in sorted(tree.rglob("*.ko*")) if _is_module(path)
-    }
+    available = _available(tree)
     built_in = _built_in(tree)
     ordered: dict[str, bytes] = {}
     under_way: list[str] = []
@@ -49,6 +47,20 @@ def load_order(tree: Path, names: Sequence[str]) -> list[tuple[str, bytes]]:
     for name in names:
         add(name, "the target")
     return list(ordered.items())
+
+
+def module_content(tree: Path, name: str) -> bytes:
+    """A module's uncompressed .ko file. Raises ConfigurationError where it is none."""
+    path = _available(tree).get(name.replace("-", "_"))
+    if path is None:
+        built_in = name.replace("-", "_") in _built_in(tree)
+        why = "it is built in: leave the module's name out" if built_in else "there is none"
+        raise ConfigurationError(f"the kernel {tree.name} has no module {name}: {why}")
+    return _uncompressed(path)
+
+
+def _available(tree: Path) -> dict[str, Path]:
+    return {_module_name(path): path for path in sorted(tree.rglob("*.ko*")) if _is_module(path)}
 
 
 def _is_module(path: Path) -> bool:

@@ -27,6 +27,7 @@ from harness.qemu.accelerator import choose_accelerator
 from harness.qemu.command import Boot
 from harness.systems.base import Debugger, GuestImage, ImageOrder, WorkloadOrder
 from harness.systems.filesystem_image import filesystem_image
+from harness.systems.linux.debug_file import debug_file
 from harness.systems.linux.full_image import full_image, with_disk_and_network
 from harness.systems.linux.guest_compiler import (
     MODULES,
@@ -41,7 +42,7 @@ from harness.systems.linux.image import (
     compile_init,
     load_commands,
 )
-from harness.systems.linux.modules import load_order
+from harness.systems.linux.modules import load_order, module_content
 from harness.systems.linux.toolchain_disk import toolchain_disk
 from harness.systems.machine import machine_of
 
@@ -161,6 +162,16 @@ class Linux:
         """The text out of the bootable image. Raises ConfigurationError."""
         image = extract_vmlinux(kernel.image.read_bytes())
         return KernelImage.from_file_bytes(image, symbols, kernel.label)
+
+    def module_code(self, kernel: Kernel, module: str) -> bytes:
+        """Its .ko file, uncompressed. Raises ConfigurationError."""
+        if kernel.modules is None:
+            raise ConfigurationError(f"{kernel.label} came without modules")
+        return module_content(kernel.modules, module)
+
+    def debug_file(self, kernel: Kernel, module: str | None, cache: Path, say: Say) -> bytes:
+        """The kernel's vmlinux, or what the package NAME-dbg has. Raises HarnessError."""
+        return debug_file(kernel, module, cache, say)
 
 
 def _busybox(guest: GuestModel, cache: Path, say: Say) -> Path:

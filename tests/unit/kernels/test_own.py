@@ -64,3 +64,24 @@ def test_modules_must_be_of_that_build(tmp_path: Path) -> None:
 def test_no_kernel_there(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no kernel"):
         own_kernel(tmp_path / "none", None, "x86_64")
+
+
+def test_the_vmlinux_of_the_same_build_is_found(tmp_path: Path) -> None:
+    boot = tmp_path / "arch/x86/boot"
+    boot.mkdir(parents=True)
+    file = image(boot, elf("x86_64"))
+    assert own_kernel(file, None, "x86_64").vmlinux == file  # it is one itself
+    raw = tmp_path / "arch/arm64/boot"
+    raw.mkdir(parents=True)
+    arm = image(raw, b"\0" * 0x38 + b"ARM\x64" + BANNER)
+    assert own_kernel(arm, None, "arm64").vmlinux is None
+    beside = tmp_path / "vmlinux"
+    beside.write_bytes(elf("arm64").replace(b"#1", b"#2"))  # built once more since
+    assert own_kernel(arm, None, "arm64").vmlinux is None
+    with pytest.raises(ConfigurationError, match="is not of the same build"):
+        own_kernel(arm, None, "arm64", beside)
+    beside.write_bytes(elf("arm64"))
+    assert own_kernel(arm, None, "arm64").vmlinux == beside
+    assert own_kernel(arm, None, "arm64", beside).vmlinux == beside
+    with pytest.raises(UsageError, match="there is no vmlinux"):
+        own_kernel(arm, None, "arm64", tmp_path / "none")

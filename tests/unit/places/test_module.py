@@ -5,10 +5,12 @@ import lzma
 import platform
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from harness.errors import ConfigurationError
+from harness.places.dwarf import LineTable
 from harness.places.image import KernelImage, Segment
 from harness.places.resolve import ResolvedPlace, resolve
 from harness.places.symbols import SymbolTable
@@ -21,6 +23,7 @@ pytestmark = [
 
 SOURCE = """\
 int printk(int n);
+int zs_free(int n);
 __attribute__((section(".text.hot"))) __attribute__((noinline)) static int hot(int n)
 {
         return n + 1;
@@ -31,7 +34,7 @@ __attribute__((noinline)) static int local(int n)
 }
 int submit(int n)
 {
-        return local(n) + printk(n + 1) + 1;
+        return local(n) + printk(n + 1) + zs_free(n);
 }
 __attribute__((section(".init.text"))) int init(void)
 {
@@ -39,6 +42,7 @@ __attribute__((section(".init.text"))) int init(void)
 }
 """
 HOT, PRINTK = 0xFFFFFFFFC0300000, 0xFFFFFFFF81000040
+OTHER = 0xFFFFFFFFC0400000
 KERNEL = KernelImage((Segment(0xFFFFFFFF81000000, bytes(0x40) + b"\xc3" * 0x40),), "x86_64", "vm")
 
 
@@ -46,7 +50,15 @@ KERNEL = KernelImage((Segment(0xFFFFFFFF81000000, bytes(0x40) + b"\xc3" * 0x40),
 def ko(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     folder = tmp_path_factory.mktemp("module")
     (folder / "m.c").write_text(SOURCE)
-    flags = ["-O1", "-c", "-ffreestanding", "-fno-pic", "-mcmodel=kernel", "-fcf-protection=none"]
+    flags = [
+        "-O1",
+        "-g",
+        "-c",
+        "-ffreestanding",
+        "-fno-pic",
+        "-mcmodel=kernel",
+        "-fcf-protection=none",
+    ]
     subprocess.run(["gcc", *flags, "m.c", "-o", "m.ko"], cwd=folder, check=True, timeout=60)
     return (folder / "m.ko").read_bytes()
 
@@ -63,6 +75,10 @@ def symbols(ko: bytes) -> SymbolTable:
         f"{text + sizes['submit'].address:x} T submit\t[m]",
         f"{text + sizes['submit'].address + sizes['submit'].size:x} t after\t[m]",
         f"{HOT:x} t hot\t[m]",
+        # a kernel may say `t` of what another module exports
+        f"{OTHER:x} t zs_free\t[other]",
+        f"{OTHER + 0x100:x} r __ksymtab_zs_free\t[other]",
+        f"{OTHER + 0x1000:x} t zs_free\t[third]",
     ]
     return SymbolTable.from_kallsyms("\n".join(lines).encode())
 
@@ -71,7 +87,7 @@ def find(text: str, image: KernelImage, symbols: SymbolTable) -> ResolvedPlace:
     return resolve(parse_place(text), arch="x86_64", symbols=symbols, image=image)
 
 
-@pytest.mark.parametrize("callee", ["printk", "local"])
+@pytest.mark.parametrize("callee", ["printk", "local", "zs_free"])
 def test_calls_within_the_module_and_of_the_kernel_are_found(
     ko: bytes, symbols: SymbolTable, callee: str
 ) -> None:
@@ -108,3 +124,36 @@ def test_module_that_is_not_loaded_or_foreign_is_refused(ko: bytes, symbols: Sym
         other.with_module(ko, "m", symbols)
     with pytest.raises(ConfigurationError, match="not a readable ELF file"):
         KERNEL.with_module(b"", "m", symbols)
+
+
+def line_of(text: str) -> int:
+    return SOURCE[: SOURCE.index(text)].count("\n") + 1
+
+
+def test_source_lines_are_where_the_sections_were_loaded(ko: bytes, symbols: SymbolTable) -> None:
+    image = KERNEL.with_module(ko, "m", symbols)
+    bases = image.modules["m"].by_index
+    assert image.modules["m"].by_name[".text.hot"] == HOT
+    lines = LineTable.from_module(ko, bases, "m.ko")
+
+    def at(line: int) -> ResolvedPlace:
+        place = parse_place(f"m!m.c:{line}")
+        return resolve(place, arch="x86_64", symbols=symbols, image=image, dwarf=lines)
+
+    assert at(line_of("return n + 1")).function == "hot"
+    (address,) = at(line_of("return hot(n)")).addresses
+    start, end = symbols.extent("local", "m")
+    assert start <= address < end
+    with pytest.raises(ConfigurationError, match="only initialises a module"):
+        at(line_of("return submit(1)"))
+    with pytest.raises(ConfigurationError, match="has no code for that line"):
+        at(1)
+
+
+def test_a_module_without_lines_is_refused(ko: bytes, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="its DWARF cannot be read"):
+        LineTable.from_module(b"", {}, "m.ko")
+    (tmp_path / "m.ko").write_bytes(ko)
+    subprocess.run(["objcopy", "--strip-debug", tmp_path / "m.ko"], check=True, timeout=60)
+    with pytest.raises(ConfigurationError, match="build it with -g"):
+        LineTable.from_module((tmp_path / "m.ko").read_bytes(), {}, "m.ko")
