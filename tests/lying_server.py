@@ -9,10 +9,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Answer:
-    """One request being answered: `offset` is what its Range asks for, 0 without one."""
+    """One request being answered: `path` is what its URL names, `offset` what its Range asks for,
+    0 without one."""
 
     def __init__(self, handler: BaseHTTPRequestHandler) -> None:
         self._handler = handler
+        self.path = handler.path
         asked = handler.headers.get("Range", "bytes=0-")
         self.offset = int(asked.removeprefix("bytes=").partition("-")[0])
 
