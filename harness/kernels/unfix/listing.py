@@ -2,6 +2,7 @@
 """A function's instructions in a form that patterns can be written for."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.errors import ConfigurationError
@@ -31,20 +32,25 @@ class Line:
         return "nop" in self.text.split() or _NO_CHANGE.fullmatch(self.text) is not None
 
 
-def listing(arch: str, code: bytes, start: int, symbols: SymbolTable) -> tuple[Line, ...]:
-    """The instructions of a function whose first byte is at virtual address `start`."""
-    end = start + len(code)
+def listing(
+    arch: str, code: bytes, start: int, symbols: SymbolTable, parts: Sequence[range] = ()
+) -> tuple[Line, ...]:
+    """The instructions of a function, or of a part of it, from virtual address `start` on.
+
+    `parts` are the addresses of the function's other parts.
+    """
+    function = (range(start, start + len(code)), *parts)
     return tuple(
-        Line(insn, canonical_text(insn, range(start, end), symbols))
+        Line(insn, canonical_text(insn, function, symbols))
         for insn in disassemble(arch, code, start)
     )
 
 
-def canonical_text(insn: Instruction, function: range, symbols: SymbolTable) -> str:
+def canonical_text(insn: Instruction, function: Sequence[range], symbols: SymbolTable) -> str:
     """An instruction's text; `function` is where the function is, for what counts as outside."""
     if insn.target is not None:
         operation = insn.text.split(" ", 1)[0]
-        inside = insn.flow is not Flow.CALL and insn.target in function
+        inside = insn.flow is not Flow.CALL and any(insn.target in part for part in function)
         return f"{operation} {f'@{insn.target:#x}' if inside else name_of(insn.target, symbols)}"
     text = insn.text
 

@@ -65,10 +65,11 @@ def apply_binary_patch(patch: BinaryPatch, content: bytes, source: str) -> Patch
     image = KernelImage.from_elf(content, source)
     if image.arch != patch.arch:
         raise ConfigurationError(f"{source} is {image.arch}; the binary patch is for {patch.arch}")
-    start, end = symbols.extent(patch.function)
+    start = symbols.function(patch.function).address
     name = f"{patch.function} in {source}"
-    lines = listing(patch.arch, image.read(start, end - start), start, symbols)
-    reachable(lines, start, name)  # what cannot be followed now could not be checked afterwards
+    before = _function(patch, image, symbols)
+    lines = before.parts[0]
+    before.reachable(start, name)  # what cannot be followed now could not be checked afterwards
     fields = _fields(patch, content, start, source)
     bindings = find_pieces(patch.find, lines, fields, name)
     rooms = _rooms(patch, bindings, lines, name)
@@ -78,9 +79,8 @@ def apply_binary_patch(patch: BinaryPatch, content: bytes, source: str) -> Patch
     for room in rooms:
         at = _file_offset(content, room.start, room.end - room.start, source)
         patched[at : at + room.end - room.start] = code[room.name]
-    new_image = KernelImage.from_elf(bytes(patched), source)
-    new_lines = listing(patch.arch, new_image.read(start, end - start), start, symbols)
-    _check(patch.after, new_lines, start, bindings, fields, name)
+    after = _function(patch, KernelImage.from_elf(bytes(patched), source), symbols)
+    _check(patch.after, after, start, bindings, fields, name)
     about = {edit.name: edit.about for edit in patch.edit}
     return Patched(
         bytes(patched),
@@ -94,10 +94,37 @@ def apply_binary_patch(patch: BinaryPatch, content: bytes, source: str) -> Patch
                 image.read(room.start, room.end - room.start),
                 code[room.name],
                 _texts(lines, room),
-                _texts(new_lines, room),
+                _texts(after.parts[0], room),
             )
             for room in sorted(rooms, key=lambda room: room.start)
         ),
+    )
+
+
+@dataclass(frozen=True)
+class _Function:
+    """A function's code: itself, and what the compiler moved away as unlikely."""
+
+    parts: tuple[tuple[Line, ...], ...]
+    beginnings: frozenset[int]
+    """Of all functions of the kernel."""
+
+    def reachable(self, start: int, name: str) -> tuple[Line, ...]:
+        """The instructions that may be executed from `start` on. Raises ConfigurationError."""
+        return reachable(self.parts, start, self.beginnings, name)
+
+
+def _function(patch: BinaryPatch, image: KernelImage, symbols: SymbolTable) -> _Function:
+    symbol = symbols.function(patch.function)
+    extents = [
+        range(*symbols.extent_of(part)) for part in (symbol, *symbols.cold_parts(symbol.name))
+    ]
+    return _Function(
+        tuple(
+            listing(patch.arch, image.read(part.start, len(part)), part.start, symbols, extents)
+            for part in extents
+        ),
+        frozenset(s.address for s in symbols.symbols if s.is_text and ".cold" not in s.name),
     )
 
 
@@ -138,14 +165,14 @@ def _rooms(
 
 def _check(
     after: Outcome,
-    lines: Sequence[Line],
+    function: _Function,
     start: int,
     bindings: Bindings,
     fields: Mapping[str, Field],
     name: str,
 ) -> None:
     """Refuses a patched function that is not as the description promises."""
-    code = reachable(lines, start, name)
+    code = function.reachable(start, name)
     for text in after.never:
         pattern = compile_line(text, fields)
         for line in code:
@@ -167,7 +194,7 @@ def _check(
                 f"[after] speaks of %{use.register_name} behind {use.behind}; no piece has both"
             )
         allowed = [compile_line(text, fields) for text in use.only]
-        for line in reachable(lines, bindings.places[use.behind], name):
+        for line in function.reachable(bindings.places[use.behind], name):
             if line.is_padding:
                 continue
             names_it = bindings.registers[use.register_name] in registers_of(line.text)

@@ -4,6 +4,7 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from marked_kernel import PATCH, build_kernel
@@ -13,12 +14,12 @@ from harness.kernels.unfix import BinaryPatch
 
 @pytest.fixture
 def build(tmp_path: Path) -> Callable[..., bytes]:
-    """Builds the kernel: `walker` is the register it walks with, `mask` the mark's bit."""
+    """Builds the kernel, as `build_kernel` does."""
     if shutil.which("gcc") is None or shutil.which("ld") is None:
         pytest.skip("no gcc and binutils on this host")
 
-    def builder(walker: str = "rbx", mask: str = "1", debug: bool = True) -> bytes:
-        return build_kernel(tmp_path, walker, mask, debug)
+    def builder(**how: Any) -> bytes:
+        return build_kernel(tmp_path, **how)
 
     return builder
 

@@ -33,8 +33,9 @@ mark:
     mov rdi, {walker}
     call work
     pop {walker}
-    ret
+{tail}
 .size mark, . - mark
+{elsewhere}
 .att_syntax
 """
 
@@ -65,9 +66,19 @@ unlock: call <unlock>
 }
 
 
-def build_kernel(folder: Path, walker: str = "rbx", mask: str = "1", debug: bool = True) -> bytes:
-    """Builds it: `walker` is the register it walks with, `mask` the mark's bit."""
-    code = _CODE.format(walker=walker, mask=mask)
+def build_kernel(
+    folder: Path,
+    walker: str = "rbx",
+    mask: str = "1",
+    debug: bool = True,
+    tail: str = "ret",
+    elsewhere: str = "",
+) -> bytes:
+    """Builds it: `walker` is the register it walks with, `mask` the mark's bit.
+
+    `tail` is how the function ends, `elsewhere` code behind it.
+    """
+    code = _CODE.format(walker=walker, mask=mask, tail=tail, elsewhere=elsewhere)
     (folder / "item.c").write_text(f"asm({json.dumps(code)});\n{_C}")
     options = ["-g", "-gdwarf-5"] if debug else ["-g0"]
     command = ["gcc", *options, "-O1", "-nostdlib", "-static", "-no-pie", "-fno-pie"]

@@ -24,7 +24,7 @@ def _with(**changes: object) -> BinaryPatch:
 def test_patch_is_made_whatever_register_the_code_uses(
     build: Build, patch: BinaryPatch, walker: str
 ) -> None:
-    content = build(walker)
+    content = build(walker=walker)
 
     patched = apply_binary_patch(patch, content, "a kernel")
 
@@ -103,3 +103,45 @@ def test_jump_into_the_middle_of_an_edit_is_refused(build: Build) -> None:
         apply_binary_patch(
             _with(find=[{"name": "marking", "code": code}], edit=[into, edit]), build(), "a kernel"
         )
+
+
+COLD = """
+.type mark.cold, @function
+mark.cold:
+    {code}
+.size mark.cold, . - mark.cold
+"""
+
+
+def test_the_part_that_was_moved_away_is_followed(build: Build, patch: BinaryPatch) -> None:
+    unlikely = "test edi, edi\n je mark.cold\n2: ret"
+    marks = COLD.format(code="or byte ptr [rbx + 24], 1\n jmp 2b")
+    with pytest.raises(ConfigurationError, match=r"`or byte ptr .* can still be reached"):
+        apply_binary_patch(patch, build(tail=unlikely, elsewhere=marks), "a kernel")
+
+    harmless = COLD.format(code="call other\n jmp 2b\nother: ret")
+    content = build(tail=unlikely, elsewhere=harmless)
+    promise = _with(after={"always": ["call <other>"]})
+    assert apply_binary_patch(promise, content, "a kernel").changes
+
+
+def test_a_jump_to_another_function_s_beginning_is_the_end(
+    build: Build, patch: BinaryPatch
+) -> None:
+    assert apply_binary_patch(patch, build(tail="jmp work"), "a kernel").changes
+
+
+@pytest.mark.parametrize("what", ["work_too", "work_too.cold"])
+def test_a_jump_into_another_function_is_refused(
+    build: Build, patch: BinaryPatch, what: str
+) -> None:
+    other = "\n".join(
+        f".type {name}, @function\n{name}: nop\n{place}: ret\n.size {name}, . - {name}"
+        for name, place in (("work_too", ".Lmiddle"), ("work_too.cold", ".Lnext"))
+    )
+    goes = "jmp .Lmiddle" if what == "work_too" else "jmp work_too.cold"
+    with pytest.raises(
+        ConfigurationError,
+        match=r"mark in a kernel: the jump `jmp .*` at 0x\w+ cannot be followed: no function",
+    ):
+        apply_binary_patch(patch, build(tail=goes, elsewhere=other), "a kernel")
