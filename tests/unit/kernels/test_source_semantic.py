@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Semantic patches, with the real spatch where it is installed."""
 
+import json
 import shutil
 
 import pytest
@@ -183,3 +184,48 @@ def test_one_that_is_no_text(fake_linux: FakeLinux) -> None:
 def test_a_missing_one_is_named(fake_linux: FakeLinux) -> None:
     with pytest.raises(ConfigurationError, match=r"no semantic patch .*gone\.cocci"):
         fake_linux.build("gone.cocci")
+
+
+_TWO_RULES = _RULE + "@@\n@@\n- return 0;\n+ return no_page();\n"
+
+
+@needs_spatch
+def test_a_promise_is_kept_or_an_error(faulty: FakeLinux) -> None:
+    promises = (
+        "// files: mm/fault.c\n// adds to mm/fault.c: place_looked_up();\n"
+        "// takes from mm/fault.c: return 0;\n"
+    )
+    assert "return no_page();" in _build(faulty, _hook(faulty, promises, _TWO_RULES))
+    with pytest.raises(
+        ConfigurationError, match=r"should take away `return 0;` in mm/fault\.c, and does not"
+    ):
+        _build(faulty, _hook(faulty, promises, _RULE))
+
+
+@needs_spatch
+@pytest.mark.parametrize(
+    ("condition", "applies"),
+    [
+        ("only where mm/fault.c has: look_up(", True),
+        ("only where mm/fault.c has: look_down(", False),
+        ("not where mm/fault.c has: look_up(", False),
+        ("not where mm/gone.c has: look_up(", True),
+        ("only where mm/gone.c has: look_up(", False),
+    ],
+)
+def test_a_tree_that_does_not_need_it_is_left_as_it_is(
+    faulty: FakeLinux, condition: str, applies: bool
+) -> None:
+    hook = _hook(faulty, f"// files: mm/fault.c\n// {condition}\n")
+    assert (_CALL in _build(faulty, hook)) == applies
+    left_out = [line for line in faulty.said if line.startswith("hook.cocci is left out: ")]
+    assert bool(left_out) != applies
+    (kernel,) = faulty.cached_kernels()
+    record = json.loads((faulty.cache / "kernels" / kernel / "recipe.json").read_text())
+    assert record["left_out"] == ([] if applies else ["hook.cocci"])
+
+
+def test_a_promise_about_another_file_is_refused(fake_linux: FakeLinux) -> None:
+    _hook(fake_linux, header="// files: mm/fault.c\n// adds to mm/swap.c: x\n")
+    with pytest.raises(ConfigurationError, match=r"something of mm/swap\.c, which is none of its"):
+        read_semantic_patch(fake_linux.target / "hook.cocci")
