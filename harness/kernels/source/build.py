@@ -28,6 +28,7 @@ from harness.kernels.source.semantic import (
     read_semantic_patch,
     spatch_identity,
 )
+from harness.kernels.source.spoilt import refuse_spoilt
 from harness.kernels.source.tree import BuildFolder
 from harness.plan.kernel import SourceRecipe
 from harness.progress import Say
@@ -172,6 +173,7 @@ def _build(order: _Order, build: BuildFolder, cache: Path, kept: Path, say: Say)
     began = time.monotonic()
     pristine = order.origin.tree(say)
     build.path.mkdir(parents=True, exist_ok=True)
+    refuse_spoilt(build, pristine)  # by a build that was broken off
     with tempfile.TemporaryDirectory(prefix="patched-", dir=build.path) as scratch:
         patched = apply_patches(pristine, order.patches, Path(scratch))
         semantic = needed_patches(pristine, patched, order.semantic, say)
@@ -189,7 +191,9 @@ def _build(order: _Order, build: BuildFolder, cache: Path, kept: Path, say: Say)
     try:
         built = order.builder.build(build, order.label, cache, say)
     except BuildFailedError as error:
+        refuse_spoilt(build, pristine)
         raise _explained(order, error) from error
+    refuse_spoilt(build, pristine)
     seconds = time.monotonic() - began
     files = {**built.files, "build.log": build.log}
     files |= {f"{_modules(built.release)}/{path.name}": path for path in built.module_files}

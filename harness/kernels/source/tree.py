@@ -52,6 +52,14 @@ class BuildFolder:
         return self.path / "origin.json"
 
     @property
+    def _copies(self) -> Path:
+        return self.path / "copy-sources"
+
+    @property
+    def _source_set(self) -> Path:
+        return self.path / "source-is-set"
+
+    @property
     def _running(self) -> Path:
         return self.path / "make-is-running"
 
@@ -64,7 +72,7 @@ class BuildFolder:
         if not self.source.is_dir():
             self._changed.unlink(missing_ok=True)
             self._write_origin(pristine.name)
-            _link_tree(pristine, self.source)
+            _make_tree(pristine, self.source, as_copy=self._copies.exists())
         elif self._read_origin() != pristine.name:
             self._write_origin(None)
             changed = _sync_tree(pristine, self.source, self.objects, patched.names)
@@ -81,7 +89,27 @@ class BuildFolder:
             )
         ]
         self._write_changed(patched.names)
+        self._source_set.touch()
         return changed
+
+    def sources_are_intact(self) -> None:
+        """Notes that no build has changed them since they were set."""
+        self._source_set.unlink(missing_ok=True)
+
+    @property
+    def source_set_ns(self) -> int | None:
+        """When the source was set, in ns since 1970; None if it was found intact since."""
+        return self._source_set.stat().st_mtime_ns if self._source_set.exists() else None
+
+    def forget_origin(self) -> None:
+        """Makes the next `set_source` compare every file."""
+        self._write_origin(None)
+
+    def copy_sources_from_now_on(self) -> None:
+        """Removes source and objects; the next source will be a copy, not hard links."""
+        self._copies.touch()
+        self._source_set.unlink(missing_ok=True)
+        remove_tree(self.source)
 
     def make_begins(self, say: Say) -> None:
         """Notes that make writes objects, until `make_ended`.
@@ -129,11 +157,13 @@ def remove_tree(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
-def _link_tree(pristine: Path, into: Path) -> None:
+def _make_tree(pristine: Path, into: Path, *, as_copy: bool) -> None:
+    """Hard links of all files: they cost no disk. Or copies, which cost none where the file system
+    shares their blocks."""
     unfinished = into.with_name(f".{into.name}")
     remove_tree(unfinished)
     into.parent.mkdir(parents=True, exist_ok=True)
-    run(["cp", "-al", str(pristine), str(unfinished)])
+    run(["cp", "-a", "--reflink=auto" if as_copy else "-l", str(pristine), str(unfinished)])
     unfinished.rename(into)
 
 
