@@ -12,6 +12,7 @@ from pathlib import Path
 
 from harness.errors import InfrastructureError
 from harness.kernels.kbuild.architecture import Architecture
+from harness.kernels.kbuild.requirements import require_tools
 from harness.kernels.source.process import Step, run_step
 from harness.kernels.source.tree import BuildFolder
 from harness.progress import Say
@@ -96,6 +97,8 @@ def compiler_identity(compiler: str, arch: Architecture) -> str:
                 check=True,
             )
         except (OSError, subprocess.CalledProcessError) as error:
+            if isinstance(error, FileNotFoundError):
+                require_tools(compiler, arch)  # all that is missing, in one message
             raise InfrastructureError(
                 f"`{program} --version` does not work: {error}; install a compiler, or name "
                 "another in the recipe (`compiler`) or the variable CC"

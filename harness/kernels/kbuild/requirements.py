@@ -33,11 +33,13 @@ _HEADERS = {
 def require_tools(compiler: str, arch: Architecture) -> None:
     """Raises InfrastructureError naming all that is missing and the command that installs it."""
     if missing := missing_packages(compiler, arch):
+        other = "\n  or name another compiler: `compiler` in the recipe, else the variable CC"
         raise InfrastructureError(
             "building a kernel needs what is not installed here: "
             + ", ".join(f"{what} ({package})" for what, package in missing.items())
             + "\n  apt-get install "
             + " ".join(sorted(set(missing.values())))
+            + (other if shlex.split(compiler)[0] in missing else "")
         )
 
 
@@ -45,7 +47,8 @@ def missing_packages(compiler: str, arch: Architecture) -> dict[str, str]:
     """Programs and headers that are not there, each with Debian's package for it."""
     programs = dict(_PROGRAMS)
     program = shlex.split(compiler)[0]
-    programs.setdefault(program, program)
+    if "/" not in program:  # a path of the user's own is of no package
+        programs.setdefault(program, _compiler_package(program, arch))
     programs[f"{arch.cross_compile}ld"] = "binutils"
     if arch.cross_compile:
         programs[f"{arch.cross_compile}ld"] = arch.cross_package
@@ -53,6 +56,13 @@ def missing_packages(compiler: str, arch: Architecture) -> dict[str, str]:
     if "gcc" not in missing:
         missing |= {h: package for h, package in _HEADERS.items() if not _has_header(h)}
     return missing
+
+
+def _compiler_package(program: str, arch: Architecture) -> str:
+    """Debian's package for a compiler: gcc-12-aarch64-linux-gnu for aarch64-linux-gnu-gcc-12."""
+    if not arch.cross_compile:
+        return program
+    return arch.cross_package.replace("gcc", program.removeprefix(arch.cross_compile), 1)
 
 
 def _has_header(header: str) -> bool:

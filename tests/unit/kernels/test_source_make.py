@@ -7,7 +7,7 @@ import pytest
 
 from harness.errors import InfrastructureError
 from harness.kernels.kbuild.architecture import architecture
-from harness.kernels.kbuild.make import build_environment
+from harness.kernels.kbuild.make import build_environment, compiler_identity
 from harness.kernels.kbuild.requirements import missing_packages, require_tools
 from harness.kernels.source.process import first_error
 
@@ -59,11 +59,37 @@ def test_everything_that_is_missing_is_in_one_message(
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(InfrastructureError) as caught:
         require_tools("gcc-10", architecture("x86_64"))
-    first, command = str(caught.value).splitlines()
+    first, command, other = str(caught.value).splitlines()
     assert "flex (flex)" in first
     assert "xz (xz-utils)" in first
     assert command.split()[:2] == ["apt-get", "install"]
     assert {"binutils", "bison", "gcc", "gcc-10", "make"} <= set(command.split()[2:])
+    assert other == "  or name another compiler: `compiler` in the recipe, else the variable CC"
+
+
+@pytest.mark.parametrize(
+    ("arch", "host", "compiler", "package"),
+    [
+        ("x86_64", "x86_64", "gcc-9", "gcc-9"),
+        ("arm64", "x86_64", "aarch64-linux-gnu-gcc-9", "gcc-9-aarch64-linux-gnu"),
+        ("x86_64", "aarch64", "x86_64-linux-gnu-gcc-9", "gcc-9-x86-64-linux-gnu"),
+    ],
+)
+def test_a_compiler_that_is_missing_is_named_with_its_package(
+    arch: str, host: str, compiler: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: host)
+    with pytest.raises(InfrastructureError, match=rf"{compiler} \({package}\)") as caught:
+        compiler_identity(compiler, architecture(arch))
+    assert "or name another compiler" in str(caught.value)
+
+
+def test_a_compiler_that_does_not_work(tmp_path: Path) -> None:
+    for compiler in ("/bin/false", str(tmp_path / "gcc")):
+        with pytest.raises(InfrastructureError) as caught:
+            compiler_identity(compiler, architecture("x86_64"))
+        assert f"`{compiler} --version` does not work" in str(caught.value)
+        assert "name another in the recipe (`compiler`) or the variable CC" in str(caught.value)
 
 
 def test_headers_are_looked_for_with_the_compiler(
