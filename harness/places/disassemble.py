@@ -73,12 +73,15 @@ def ppc64le_local_entry(code: bytes) -> int:
     """How many bytes behind a function's symbol its local entry is: 8 or 0.
 
     `code` is its first 8 bytes or more. ELFv2 ABI, 2.3.2.1: the global entry sets r2 (TOC) from
-    r12 by addis/addi; linkers turn addis into lis where the image has a fixed address. Callers
-    within the kernel jump behind these two.
+    r12 by addis/addi; linkers turn addis into lis where the image has a fixed address. Modules are
+    compiled with the large code model, which loads the distance from before the function. Callers
+    within the kernel, or the module, jump behind these two.
     """
     if len(code) < 8:
         return 0
     first, second = struct.unpack_from("<II", code)
+    if (first, second) == (0xE84CFFF8, 0x7C426214):  # ld r2,-8(r12); add r2,r2,r12
+        return 8
     sets_high = first >> 16 in (0x3C4C, 0x3C40)  # addis r2,r12,x / lis r2,x
     sets_low = second >> 16 == 0x3842  # addi r2,r2,x
     return 8 if sets_high and sets_low else 0

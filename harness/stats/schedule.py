@@ -1,19 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The order in which a campaign's arms take turns: random permuted blocks from a seed."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import count
+from collections.abc import Sequence
 from random import Random
-
-
-@dataclass(frozen=True)
-class Slot:
-    """One trial to run: `block` from 0, the arm's name, `index` from 0 over all arms."""
-
-    block: int
-    arm: str
-    index: int
 
 
 def block_order(seed: int, block: int, arms: Sequence[str]) -> tuple[str, ...]:
@@ -24,28 +13,12 @@ def block_order(seed: int, block: int, arms: Sequence[str]) -> tuple[str, ...]:
     for ever (library manual, "Notes on Reproducibility"), which it does not for `shuffle()`; and
     a block's order depends on no other block, so a resumed campaign needs no replay.
 
+    A machine that slows down or warms up does so for all arms alike, since after any whole number
+    of blocks they have run equally often and none is regularly first.
+
     Raises ValueError if there is no arm or an arm is named twice.
     """
     if not arms or len(set(arms)) != len(arms):
         raise ValueError(f"expected one or more arms with different names, found {list(arms)}")
     random = Random(f"harness arm order/{seed}/{block}")
     return tuple(sorted(arms, key={arm: random.random() for arm in arms}.__getitem__))
-
-
-def arm_order(seed: int, arms: Sequence[str]) -> Iterator[Slot]:
-    """Without end, the trials of a campaign in order: every block holds each arm once.
-
-    A machine that slows down or warms up does so for all arms alike, since after any whole
-    number of blocks they have run equally often and none is regularly first. A void trial is
-    run again in the same slot, so that its block still becomes complete.
-
-    Raises ValueError, at once, if there is no arm or an arm is named twice.
-    """
-    block_order(seed, 0, arms)
-    return _slots(seed, tuple(arms))
-
-
-def _slots(seed: int, arms: tuple[str, ...]) -> Iterator[Slot]:
-    for block in count():
-        for position, arm in enumerate(block_order(seed, block, arms)):
-            yield Slot(block, arm, block * len(arms) + position)

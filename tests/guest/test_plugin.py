@@ -239,7 +239,7 @@ def test_probability_is_the_seeds(start: Start) -> None:
     assert first == expected(1234, 0)
     assert fired("A") == expected(1234, 1)
     assert fired("a") == expected(1234, 0, 5000)
-    bench.block.reseed(99)
+    bench.block.start(99)
     assert fired("a") == expected(99, 0)
     bench.block.start()
     assert fired("a") == first

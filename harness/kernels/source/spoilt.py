@@ -3,7 +3,7 @@
 
 A build folder's sources are hard links to the unpacked tree, so a tool that opens one for writing,
 instead of putting a new file in its place, changes the cached tree and every build folder with it.
-Kernels' builds write below their objects only; what a patch or a configuration adds may do anything.
+Kernels' builds write below their objects only; what a patch or an option adds may do anything.
 """
 
 import os

@@ -188,11 +188,6 @@ class ControlBlock:
             self._reset_draws(self._plan.seed if seed is None else seed)
             self._discard_events()
 
-    def reseed(self, seed: int) -> None:
-        """Begins the draws anew, with another seed (64 bits), and leaves the counters alone."""
-        with self.disarmed():
-            self._reset_draws(seed)
-
     def set_rules(self, rules: tuple[Rule, ...]) -> None:
         """Replaces all rules at once, for the same points and marks; their counters become 0.
 

@@ -38,10 +38,8 @@ def test_a_build_does_not_change_what_others_build_from(fake_linux: FakeLinux) -
     assert not tree.exists()
     # the other build folder's file is the spoilt one, and is compared before it is used again
     fake_linux.fragments = "race.config"
-    kernel = fake_linux.build(
-        fake_linux.patch("other.patch", "mm/swap.c", lambda t: t + "int x;\n")
-    )
-    assert kernel.image.is_file()
+    other = fake_linux.patch("other.patch", "mm/swap.c", lambda text: text + "int x;\n")
+    assert fake_linux.build(other).image.is_file()
     assert (before / "source/mm/memory.c").read_text() == pristine
     assert (tree_of(fake_linux) / "mm/memory.c").read_text() == pristine
     # the one that writes has copies now

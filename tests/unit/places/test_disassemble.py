@@ -99,6 +99,7 @@ def test_unknown_architecture_is_refused() -> None:
     [
         (TOC_SETUP, 8),
         (struct.pack("<II", 0x3C400123, 0x38420456), 8),  # lis r2; addi r2,r2: fixed address
+        (struct.pack("<II", 0xE84CFFF8, 0x7C426214), 8),  # ld r2,-8(r12); add r2,r2,r12: modules
         (TOC_SETUP[4:] + TOC_SETUP[:4], 0),
         (struct.pack("<II", 0x7C0802A6, 0xF8010010), 0),  # mflr r0; std r0
         (b"", 0),
