@@ -297,12 +297,12 @@ def _symbolized(line: str, source: SourceLines) -> Iterator[str]:
 
 
 def _addressed(line: str, pc: int, source: SourceLines) -> Iterator[str]:
-    found = source.symbols.find(pc)
-    if found is None:
+    symbol, offset = source.symbols.find(pc) or (None, 0)
+    frames = source.frames_at(pc - (offset > 0)) if symbol is not None else ()
+    # a last symbol without a size has no end
+    if symbol is None or not (frames or symbol.size):
         yield line
         return
-    symbol, offset = found
-    frames = source.frames_at(pc - (offset > 0))
     for frame in frames[:-1]:
         yield f"\t{frame.function} {frame.file}:{frame.line} [inline]"
     where = f" {frames[-1].file}:{frames[-1].line}" if frames else ""

@@ -30,7 +30,7 @@ class SettingRecord:
     """One failpoint that is set by name: what was asked for, and what there was to see of it.
 
     `before` and `after` are the kernel's words, None where it could not be asked; `counters` are
-    those that the mechanism has (docs/failpoints.md).
+    those that the mechanism has (docs/failpoints.md), `status` what else the kernel says at the end.
     """
 
     mechanism: str
@@ -40,6 +40,7 @@ class SettingRecord:
     after: str | None = None
     counters: dict[str, int] = field(default_factory=dict)
     note: str = ""
+    status: str = ""
 
 
 def guest_failpoints(target: TargetModel, arm: ArmModel) -> tuple[GuestFailpoint, ...]:
@@ -129,6 +130,7 @@ class GuestSettings:
             after=after.setting if after else None,
             counters=after.counters if after else {},
             note="" if after else self._note,
+            status=after.status if after else "",
         )
 
 

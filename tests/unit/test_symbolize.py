@@ -123,6 +123,27 @@ def test_an_address_that_is_returned_to_is_of_the_call_before_it(lines: SourceLi
     assert last != " inner crash.c:8 [inline]"
 
 
+def test_a_panic_of_freebsd(lines: SourceLines) -> None:
+    offset, start = call_site(lines), lines.symbols.address_of("work")
+    frame = f"work() at work+{offset:#x}/frame 0xfffffe004301ab00"
+    # arm64's kernel knows its exported functions only, and takes another one's name
+    other = f"\t pc = {start + offset:#018x}  lr = 0x0000000000001130"
+    first = f"\t pc = {start:#018x}  lr = {start + offset:#018x}"
+    outside = "\t pc = 0xffff000000000001  lr = 0x0000000000001130"
+    assert list(symbolize_lines([frame, other, first, outside], lines)) == [
+        "inner crash.c:8 [inline]",
+        "outer crash.c:13 [inline]",
+        f"{frame} crash.c:17",
+        "\tinner crash.c:8 [inline]",
+        "\touter crash.c:13 [inline]",
+        f"{other}  work+{offset:#x} crash.c:17",
+        f"{first}  work+0x0 crash.c:16",
+        outside,
+    ]
+    *_, stopped = symbolize_lines(["Stopped at      main+0x0:\tmovq"], lines)
+    assert stopped == "Stopped at      main+0x0 crash.c:22:\tmovq"
+
+
 def test_functions_of_one_name_are_told_apart_by_their_size(lines: SourceLines) -> None:
     (one, other) = sorted(lines.symbols.functions("twin"), key=lambda s: s.size)
     assert lines.function_at("twin", 0, None) is None

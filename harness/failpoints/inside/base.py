@@ -23,12 +23,14 @@ class Shell(Protocol):
 class Reading:
     """A failpoint as the kernel tells it: `setting` in its own words, counts by their names.
 
-    `knobs` is what a mechanism of many files needs to put them back.
+    `knobs` is what a mechanism of many files needs to put them back; `status` is all that the
+    kernel tells beside the setting, as it stands.
     """
 
     setting: str
     counters: dict[str, int] = field(default_factory=dict)
     knobs: dict[str, str] = field(default_factory=dict)
+    status: str = ""
 
 
 class GuestFailpoint(Protocol):

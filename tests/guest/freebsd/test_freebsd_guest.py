@@ -14,18 +14,23 @@ from pathlib import Path
 import pytest
 
 from harness.console.channel import ControlChannel
-from harness.errors import GuestError
+from harness.errors import ConfigurationError, GuestError
+from harness.failpoints.grammar import parse_setting
+from harness.failpoints.inside import SysctlFailpoint
 from harness.paths import cache_folder
 from harness.places.symbols import SymbolTable
 from harness.plan.kernel import KernelRecipe, SourceRecipe
 from harness.plan.load import load_guest
 from harness.plan.needs import TargetUserlandModel
+from harness.plan.target import DebuggerModel
 from harness.qemu.accelerator import TCG
 from harness.qemu.guest import GuestFiles, GuestPlan, RunningGuest, started_guest
 from harness.qemu.snapshot import Snapshot, memory_of, save_snapshot, snapshot_storage
 from harness.systems.base import ImageOrder, WorkloadOrder
+from harness.systems.freebsd.ddb import DDB
 from harness.systems.freebsd.system import FreeBSD
 from harness.systems.machine import machine_of
+from harness.trials.debugger import ask_debugger
 
 PROJECT = Path(__file__).parents[3]
 HERE = Path(__file__).parent
@@ -106,29 +111,91 @@ def test_the_small_c_library_holds_its_claims(machine: Machine) -> None:
     driven(machine, library)
 
 
+EVERY_FORM = (
+    ("off", "off"),
+    ("return", "return"),
+    ("return(5)", "return(5)"),
+    ("return(0x10)", "return(16)"),
+    ("return(-2147483648)", "return(-2147483648)"),
+    ("50%sleep(10)", "50%sleep(10)"),
+    ("delay(7)", "delay(7)"),
+    ("pause[pid 7]", "pause[pid 7]"),
+    ("yield", "yield"),
+    ("print(1)->return(3)", "print(1)->return(3)"),
+    ("break", "break"),
+    ("panic", "panic"),
+    (".5%return(1)", "0.5%return(1)"),
+    ("0.0001%5*return(1)", "0.0001%5*return(1)"),
+    ("5*2%return(1)", "2%5*return(1)"),
+    ("1*sleep(1000)[pid 7]", "1*sleep(1000)[pid 7]"),
+    ("3*off->return(1)", "3*off->return(1)"),
+    ("2%return(5)->5%return(22)", "2%return(5)->5%return(22)"),
+    # an `off` at the end of a chain goes without saying
+    ("20%return(1)->3*pause->off", "20%return(1)->3*pause"),
+    ("->".join(["1%return(1)"] * 20), "->".join(["1%return(1)"] * 20)),
+)
+REJECTED = (
+    "sleeep(1)", "sleep(", "sleep(x)", "1%*sleep(5)", "0*return(1)", "return(1)->", "->return(1)",
+    "return(1)[pid x]", "return(1)[vcpu 1]", "return(1) -> return(2)", "return(1)garbage", "",
+    "->".join(["1%return(1)"] * 21),
+)  # fmt: skip
+
+
 def test_fail_points_are_listed_set_read_back_and_hit(machine: Machine) -> None:
     point = "debug.fail_point.test_fail_point"
     trigger = "debug.fail_point.test_trigger_fail_point"
 
     async def set_them(guest: RunningGuest) -> None:
+        channel = guest.channel
         assert f"{point}: off" in await said(guest, "sysctl debug.fail_point")
-        # as 13.2 tells it: an `off` at the end of a chain goes without saying
-        for setting, shown in (
-            ("return(5)", "return(5)"),
-            ("50%sleep(10)", "50%sleep(10)"),
-            ("1*sleep(1000)[pid 7]", "1*sleep(1000)[pid 7]"),
-            ("20%return(1)->3*pause->off", "20%return(1)->3*pause"),
-        ):
-            await said(guest, f"sysctl '{point}={setting}'")
-            assert (await said(guest, f"sysctl -n {point}")).strip() == shown
-        await said(guest, f"sysctl '{point}=return(5)'")
-        failed = await guest.channel.run(f"sysctl {trigger}")
+        for setting, shown in EVERY_FORM:
+            failpoint = SysctlFailpoint("here", "test_fail_point", parse_setting(setting))
+            before = await failpoint.set(channel)
+            assert (await failpoint.read(channel)).setting == shown
+            await failpoint.reset(channel, before)
+        failpoint = SysctlFailpoint("here", "test_fail_point", parse_setting("return(5)"))
+        before = await failpoint.set(channel)
+        failed = await channel.run(f"sysctl {trigger}")
         assert (failed.status, b"Input/output error" in failed.output) == (1, True)
-        await said(guest, f"sysctl '{point}=off'")
-        for wrong in (f"{point}=sleeep(1)", "debug.fail_point.no_such=off"):
-            assert (await guest.channel.run(f"sysctl '{wrong}'")).status == 1
+        await failpoint.reset(channel, before)
+        for setting in REJECTED:
+            assert (await channel.run(f"sysctl '{point}={setting}'")).status == 1, setting
+            assert (await said(guest, f"sysctl -n {point}")).strip() == "off"
+        unknown = SysctlFailpoint("here", "test_fail_pint", parse_setting("off"))
+        with pytest.raises(ConfigurationError, match=r"similar: debug\.fail_point\.test_fail_point"):
+            await unknown.set(channel)
+        # the longest text that a 13.2 survives
+        longest = "1%return(1)".rjust(1022, "0")
+        await said(guest, f"sysctl '{point}={longest}'")
+        assert (await said(guest, f"sysctl -n {point}")).strip() == "1%return(1)"
 
     driven(machine, set_them)
+
+
+def test_who_is_held_at_a_fail_point_is_told(machine: Machine) -> None:
+    trigger = "debug.fail_point.test_trigger_fail_point"
+
+    async def hold(guest: RunningGuest) -> None:
+        channel = guest.channel
+        used_up = SysctlFailpoint("here", "test_fail_point", parse_setting("print(1)->1*return(5)"))
+        before = await used_up.set(channel)
+        await channel.run(f"sysctl {trigger}")
+        assert (await said(guest, f"sysctl -n {used_up.variable}")).strip() == "print(1)->"
+        assert (await used_up.read(channel)).setting == "print(1)"
+        await used_up.reset(channel, before)
+        paused = SysctlFailpoint("here", "test_fail_point", parse_setting("pause"))
+        before = await paused.set(channel)
+        held = await channel.start(f"sysctl {trigger}")
+        async with asyncio.timeout(60):
+            while (now := await paused.read(channel)).counters["paused_threads"] == 0:
+                await asyncio.sleep(0.1)
+        assert now.counters == {"sleeping_threads": 0, "paused_threads": 1}
+        assert "fail_point_eval_nontrivial" in now.status
+        await paused.reset(channel, before)
+        assert [chunk async for chunk in held.output()]
+        assert held.status == 0
+
+    driven(machine, hold)
 
 
 def test_commands_and_files(machine: Machine, tmp_path: Path) -> None:
@@ -192,6 +259,36 @@ def test_a_panic_ends_the_guest_by_itself_with_its_backtrace(machine: Machine) -
     else:
         assert "kdb_sysctl_panic() at kdb_sysctl_panic+0x" in after
     assert "db>" not in after
+
+
+def test_ddb_answers_after_a_panic_and_a_break(machine: Machine) -> None:
+    order = DebuggerModel(commands=["show pcpu", "show page", "ps", "alltrace", "nonsense"])
+
+    async def ask(guest: RunningGuest, command: str | None) -> str:
+        heard = bytearray()
+        guest.console.listen(heard.extend)
+        await guest.set_up(DDB.setup)
+        if command is not None:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(2):
+                    await guest.channel.run(command)
+        asked = await ask_debugger(guest, DDB, order, bytes(heard), stopped=command is not None)
+        assert asked.summary("ddb") == "ddb: 5 of 5 commands answered"
+        assert guest.process.exit_status is None
+        return asked.as_text()
+
+    async def panic(guest: RunningGuest) -> None:
+        text = await ask(guest, "sysctl debug.kdb.panic=1")
+        assert "--More--" not in text
+        assert "vm_cnt.v_free_count: " in text
+        assert "No such command" in text
+        assert text.count("Tracing command") > 20
+
+    async def stop(guest: RunningGuest) -> None:
+        assert "curthread" in await ask(guest, None)
+
+    driven(machine, panic)
+    driven(machine, stop)
 
 
 def test_a_snapshot_is_restored_as_often_as_one_likes(machine: Machine) -> None:

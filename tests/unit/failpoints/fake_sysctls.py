@@ -11,6 +11,22 @@ _TERM = re.compile(
     r"(?:\((-?(?:0x[0-9a-f]+|\d+))\)(?:\[pid (\d+)\])?)?"
 )
 
+STATUS = """\
+sleeping_thread_stacks = {
+},
+sleeping_thread_count = 0,
+paused_thread_stacks = {
+--- thread 100047: init 0xfffffe006ec7b1e0: ---
+#0 0xffffffff803a4de8 at mi_switch+0x148
+#1 0xffffffff803ef62a at sleepq_switch+0xfa
+#2 0xffffffff803a470e at msleep_spin_sbt+0xfe
+#3 0xffffffff8035dd56 at fail_point_eval_nontrivial+0x2f6
+
+},
+paused_thread_count = 1
+"""
+"""What 13.2 tells of a point that one thread is paused at."""
+
 
 class FakeFreeBSD:
     """Takes `sysctl NAME`, `sysctl NAME=VALUE` and `sysctl debug.fail_point`."""
@@ -26,13 +42,15 @@ class FakeFreeBSD:
         assert program == "sysctl"
         name, equals, value = argument.partition("=")
         if name == "debug.fail_point":
-            text = "".join(f"{key}: {value}\n" for key, value in self.values.items())
+            text = "debug.fail_point.test_trigger_fail_point: \n"
+            for key, value in self.values.items():
+                parent, _, leaf = key.rpartition(".")
+                text += f"{parent}.status_{leaf}: {value}\n{STATUS}\n{key}: {value}\n"
             return CommandResult(0, text.encode())
         parent, _, leaf = name.rpartition(".")
         if leaf.startswith("status_") and f"{parent}.{leaf[7:]}" in self.values:
-            counts = "sleeping_thread_count = 2,\npaused_thread_count = 1\n"
             said = self.values[f"{parent}.{leaf[7:]}"]
-            return CommandResult(0, f"{name}: {said}\n{counts}".encode())
+            return CommandResult(0, f"{name}: {said}\n{STATUS}".encode())
         if name not in self.values:
             return CommandResult(1, f"sysctl: unknown oid '{name}'".encode())
         before = self.values[name]
@@ -48,7 +66,8 @@ class FakeFreeBSD:
         kept: list[str] = []
         ended = False
         terms = value.split("->")
-        if len(terms) > 20 or len(value) > 1023:
+        assert len(value) < 1023, "13.2 panics: userret: Returning with 1 locks held"
+        if len(terms) > 20:
             return None
         for text in terms:
             match = _TERM.fullmatch(text)

@@ -39,7 +39,9 @@ def test_what_is_set_is_what_the_kernel_tells(setting: str, value: str) -> None:
     assert set_on(guest, setting).setting == "off"
     assert guest.values == {"debug.fail_point.fault": value}
     now = asyncio.run(failpoint(setting).read(guest))
-    assert now == Reading(value, {"sleeping_threads": 2, "paused_threads": 1})
+    assert (now.setting, now.counters) == (value, {"sleeping_threads": 0, "paused_threads": 1})
+    assert now.status.startswith(f"debug.fail_point.status_fault: {value}\nsleeping_thread_stacks")
+    assert "at fail_point_eval_nontrivial+0x2f6" in now.status
 
 
 def test_before_and_reset() -> None:
@@ -95,6 +97,21 @@ def test_a_count_that_has_gone_down_already_is_what_was_asked_for() -> None:
     set_on(Hot("fault"), "5*sleep(3)")
     with pytest.raises(ConfigurationError, match=r"reads `2\*delay\(3000\)`"):
         set_on(Hot("fault"), "1*sleep(3)")
+
+
+def test_of_a_last_term_that_is_used_up_the_arrow_stays() -> None:
+    class Hot(FakeFreeBSD):
+        def _normalised(self, value: str, nonsleepable: bool) -> str | None:
+            return "50%print->"
+
+    set_on(Hot("fault"), "50%print->1*return(5)")
+    with pytest.raises(ConfigurationError, match="reads `50%print`"):
+        set_on(Hot("fault"), "50%print->return(5)")
+
+
+def test_what_runs_into_a_fail_point_is_not_offered_for_one() -> None:
+    with pytest.raises(ConfigurationError, match=r"similar: debug\.fail_point\.test_fail_point$"):
+        set_on(FakeFreeBSD("test_fail_point"), "off", "test_fail_pint")
 
 
 @pytest.mark.parametrize("setting", ["1*pause->return(1)", "50%off->return(1)"])

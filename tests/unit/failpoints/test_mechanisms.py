@@ -41,6 +41,11 @@ def test_supported_setting_passes(text: str, mechanism: str) -> None:
             "hook",
             "at most 1023",
         ),
+        (
+            "->".join(["12.3456%1234567*return(-1234567890)[pid 1234567890]"] * 20),
+            "sysctl",
+            "at most 1022",
+        ),
         ("sleep(1)", "debugfs", "sleep: .*make a function fail"),
         (".5%return", "debugfs", "fraction of a percent"),
         ("5%return->return(5)", "debugfs", "chain of terms"),
