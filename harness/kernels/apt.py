@@ -6,6 +6,7 @@ the mirror from the host's own apt sources (apt.conf(5), sources.list(5)). Nothi
 package database is touched.
 """
 
+import difflib
 import fcntl
 import json
 import os
@@ -274,13 +275,23 @@ def _candidate(config: Path, name: str, version: str | None, suite: str) -> str:
         wrong = f"the suite {suite} has {name} in version {', '.join(carried)}, not in {version}"
         advice = f"name one of these, {_ELSEWHERE}"
     else:
-        similar = _run(["apt-cache", "pkgnames", name.rstrip(_DIGITS)], config=config).split()
-        near = f", but {', '.join(sorted(similar)[:_SHOWN])}" if similar else ""
+        similar = _alike(name, config)
+        near = f", but {', '.join(similar)}" if similar else ""
         wrong = f"the suite {suite} has no package {name} (any more){near}"
         advice = f"name another package in the target, {_ELSEWHERE}"
     found = "; ".join(f"{other} has {', '.join(known)}" for other, known in others.items())
     elsewhere = f" (of the suites in this host's own apt sources, {found})" if found else ""
     raise PackageUnavailableError(f"{wrong}{elsewhere}: {advice}")
+
+
+def _alike(name: str, config: Path) -> list[str]:
+    """Packages whose names begin as the name does, as far as any goes; the most alike of them."""
+    beginning = name.rstrip(_DIGITS)
+    while beginning:
+        if found := _run(["apt-cache", "pkgnames", beginning], config=config).split():
+            return sorted(difflib.get_close_matches(name, found, n=_SHOWN, cutoff=0.0))
+        beginning = beginning.rpartition("-")[0]
+    return []
 
 
 def _versions(name: str, config: Path | None = None) -> dict[str, list[str]]:

@@ -36,7 +36,7 @@ case "$(basename "$0") $*" in
 *--simulate*)
     cat {folder}/simulated
     [ -s {folder}/simulated ] || {{ echo "E: Unable to locate package tool" >&2; exit 100; }} ;;
-*pkgnames*) cat {folder}/pkgnames ;;
+*pkgnames*) grep "^$2" {folder}/pkgnames; true ;;
 *madison*) if [ "$APT_CONFIG" ]; then cat {folder}/madison; else cat {folder}/host-madison; fi ;;
 *download*)
     if [ -e {folder}/no-download ]; then echo "E: 404 Not Found" >&2; exit 100; fi
@@ -191,6 +191,20 @@ def test_where_else_a_package_is_that_has_gone(fake: FakeApt, tmp_path: Path) ->
         "this host's own apt sources, trixie has 1:2, 1:1): name another package in the target, "
         "or build the kernel from a tree of your own: docs/kernels.md, --source"
     )
+
+
+def test_a_misspelt_package_comes_with_those_named_alike(fake: FakeApt, tmp_path: Path) -> None:
+    fake.says("policy", "")
+    fake.says("madison", "")
+    there = [f"gnumach-image-1.8-{n}" for n in ("486", "486-smp-dbg", "amd64", "amd64-smp-dbg")]
+    fake.says("pkgnames", "".join(f"{name}\n" for name in (*there, "gnumach-dev")))
+    for misspelt, near in (
+        ("gnumach-image-1.8-amd64-smp-dgb", r"but gnumach-image-1\.8-amd64-smp-dbg: "),
+        ("gnumach-image-1.8-arm64", f"but {', '.join(there)}: "),
+        ("nothing-like-that", r"\(any more\): "),
+    ):
+        with pytest.raises(PackageUnavailableError, match=near):
+            fetch_package(misspelt, "sid", "amd64", tmp_path / "cache", silent)
 
 
 def test_versions_are_kept_side_by_side(fake: FakeApt, tmp_path: Path) -> None:
