@@ -39,6 +39,7 @@ from harness.trials.external import (
     resolve_place,
 )
 from harness.trials.inside import guest_failpoints, rehearse
+from harness.trials.processors import require_vcpus, warn_of_one_vcpu
 
 CompileWhere = Literal["guest", "host"]
 
@@ -110,6 +111,13 @@ async def prepare_arms(request: Request, say: Say) -> list[PreparedArm]:
     if not request.failpoints:
         arms = [arm.model_copy(update={"use": []}) for arm in arms]
     machine = _machine(request, needs_tcg=_has_external(model), say=say)
+    used = {name for arm in arms for name in arm.use}
+    try:
+        rules = [rule for rule in model.rules if rule.name in used]
+        require_vcpus(rules, machine.vcpus, request.guest.known_as)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{request.target.file}: {error}") from error
+    warn_of_one_vcpu(machine.vcpus, request.guest.name, say)
     workload = await _workload(request, arms[0].kernel, say)
     kernels: dict[str, ReadyKernel] = {}
     prepared = []
