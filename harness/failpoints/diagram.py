@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Draws an interleaving: a column per vCPU, time downwards, as text and as SVG."""
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
@@ -35,51 +36,81 @@ class _Row:
     text: str
 
 
-def text_diagram(moments: Sequence[Moment], column_width: int | None = None) -> str:
+def text_diagram(
+    moments: Sequence[Moment],
+    legend: Sequence[tuple[str, str]] = (),
+    column_width: int | None = None,
+) -> str:
     """The interleaving as lines of text; times are in ms after the first moment.
 
-    Rows are moments, so distances say nothing. `column_width` is in characters; what does not
-    fit ends with "…". By default columns are as wide as the longest text. Without moments the
-    result is empty.
+    Rows are moments, so distances say nothing. A column is `column_width` characters wide, by
+    default as wide as its longest text, but with two columns not so wide that a mail would break
+    the lines: longer texts go on below. What no virtual CPU did is written across the columns.
+    `legend` explains names that the texts use. Without moments the result is empty.
     """
-    rows, columns = _rows(moments), _columns(moments)
+    rows = _rows(moments)
+    columns = [column for column in _columns(moments) if column != ASIDE]
     if not rows:
         return ""
     if column_width is None:
-        column_width = max(len(row.text) for row in rows) + _MARGIN
+        longest = max((len(row.text) for row in rows if row.column != ASIDE), default=0)
+        column_width = min(longest + _MARGIN, _WIDTH_IN_MAILS)
     lines = [_line("ms", columns, column_width), _line("", ["-" * 12] * len(columns), column_width)]
     open_spans: dict[str, set[int]] = {column: set() for column in columns}
     for row in rows:
+        time = f"{(row.time_ns - rows[0].time_ns) / 1e6:.3f}"
+        if row.column == ASIDE:
+            width = max(column_width * len(columns), _WIDTH_IN_MAILS)
+            for text in _wrapped(f"{ASIDE}: {row.text}", width):
+                lines.append(_line(time, [text], width))
+                time = ""
+            continue
         if row.part == "end":
             open_spans[row.column].discard(row.moment)
-        cells = []
-        for column in columns:
-            inside = "│ " if open_spans[column] else "  "
-            if column == row.column:
-                glyph = {"begin": "┌ ", "end": "└ ", "instant": "• "}[row.part]
-                cells.append((inside if open_spans[column] else "") + glyph + row.text)
-            else:
-                cells.append(inside.rstrip())
+        bars = {column: "│ " if open_spans[column] else "" for column in columns}
+        for number, text in enumerate(_wrapped(row.text, column_width - _MARGIN)):
+            glyph = _GLYPHS[row.part][number > 0]
+            own = bars[row.column] + glyph + text
+            cells = [own if column == row.column else bars[column] for column in columns]
+            lines.append(_line(time, cells, column_width))
+            time = ""
         if row.part == "begin":
             open_spans[row.column].add(row.moment)
-        time_ms = (row.time_ns - rows[0].time_ns) / 1e6
-        lines.append(_line(f"{time_ms:.3f}", cells, column_width))
-    return "\n".join(lines) + "\n"
+    if legend:
+        names = max(len(name) for name, _ in legend)
+        lines += ["", *(f"{name.ljust(names)}  {meaning}".rstrip() for name, meaning in legend)]
+    return "\n".join(line.rstrip() for line in lines) + "\n"
 
+
+ASIDE = "workload"
+"""The column of what is known to have happened, and not on which virtual CPU."""
 
 _TIME_WIDTH = 10
 _MARGIN = 6  # two glyphs, and room before the next column
+_WIDTH_IN_MAILS = 33
+_GLYPHS = {
+    "begin": ("┌ ", "│ "),
+    "end": ("└ ", "  "),
+    "instant": ("• ", "  "),
+}
+"""Before a row's first line of text, and before the others."""
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """The text in lines of at most that many characters; a longer word is broken."""
+    return textwrap.wrap(text, max(width, 1), break_on_hyphens=False) or [""]
 
 
 def _line(time: str, cells: Sequence[str], width: int) -> str:
-    fitted = [cell if len(cell) < width else cell[: width - 2] + "…" for cell in cells]
-    return (time.rjust(_TIME_WIDTH) + "  " + "".join(c.ljust(width) for c in fitted)).rstrip()
+    return (time.rjust(_TIME_WIDTH) + "  " + "".join(c.ljust(width) for c in cells)).rstrip()
 
 
 _ROW_HEIGHT = 24
 _TOP = 56
 _TIME_PIXELS = 90
-_COLUMN_PIXELS = 380
+_COLUMN_PIXELS = 240
+_CHARACTER_PIXELS = 6.5  # of a sans-serif font of 12 pixels, on average
+_BESIDE_PIXELS = 44  # a column's line, and room before the next
 _COLOURS = {
     "held": "#f2b84b",
     "timed-out": "#d9534f",
@@ -89,15 +120,27 @@ _COLOURS = {
 }
 
 
-def svg_diagram(moments: Sequence[Moment], title: str = "Interleaving") -> str:
+def svg_diagram(
+    moments: Sequence[Moment],
+    title: str = "Interleaving",
+    legend: Sequence[tuple[str, str]] = (),
+) -> str:
     """The interleaving as a standalone SVG document, one row per moment, times in ms.
 
     Holds are bars from their beginning to their end (red when they timed out), the rest dots.
+    Columns are as wide as their texts; `legend` explains names that these use.
     """
     rows, columns = _rows(moments), _columns(moments)
-    width = _TIME_PIXELS + _COLUMN_PIXELS * max(1, len(columns))
-    height = _TOP + _ROW_HEIGHT * (len(rows) + 1)
-    middle = {c: _TIME_PIXELS + _COLUMN_PIXELS * i + 14 for i, c in enumerate(columns)}
+    explained = [f"{name}: {meaning}" for name, meaning in legend]
+    middle, width = {}, _TIME_PIXELS
+    for column in columns:
+        middle[column] = width + 14
+        texts = [len(row.text) for row in rows if row.column == column]
+        width += max(_COLUMN_PIXELS, round(max(texts) * _CHARACTER_PIXELS) + _BESIDE_PIXELS)
+    for text in (title, *explained):
+        width = max(width, round(len(text) * _CHARACTER_PIXELS * 1.2) + _BESIDE_PIXELS)
+    bottom = _TOP + _ROW_HEIGHT * (len(rows) + 1)
+    height = bottom + _ROW_HEIGHT * len(legend)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
         f'viewBox="0 0 {width} {height}" role="img" font-family="sans-serif" font-size="12">',
@@ -108,7 +151,7 @@ def svg_diagram(moments: Sequence[Moment], title: str = "Interleaving") -> str:
     for column, x in middle.items():
         parts.append(f'<text x="{x}" y="42" font-weight="bold">{escape(column)}</text>')
         parts.append(
-            f'<line x1="{x}" y1="{_TOP - 8}" x2="{x}" y2="{height - 8}" stroke="#bbbbbb"/>'
+            f'<line x1="{x}" y1="{_TOP - 8}" x2="{x}" y2="{bottom - 8}" stroke="#bbbbbb"/>'
         )
     heights = {(row.moment, row.part): _TOP + _ROW_HEIGHT * i for i, row in enumerate(rows)}
     for index, moment in enumerate(moments):
@@ -121,6 +164,9 @@ def svg_diagram(moments: Sequence[Moment], title: str = "Interleaving") -> str:
             f"{time_ms:.3f}</text>"
         )
         parts.append(f'<text x="{middle[row.column] + 12}" y="{y}">{escape(row.text)}</text>')
+    for number, text in enumerate(explained):
+        y = bottom + _ROW_HEIGHT * number + 8
+        parts.append(f'<text x="8" y="{y}" fill="#666666">{escape(text)}</text>')
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 

@@ -20,7 +20,7 @@ from harness.trials.arm import PreparedArm
 from harness.trials.external import ArmedFailpoints, FailpointRecord
 from harness.trials.hang import record_memory
 from harness.trials.inside import GuestSettings, SettingRecord
-from harness.trials.interleaving import write_interleaving
+from harness.trials.interleaving import write_interleaving, write_timeline
 from harness.trials.reports import write_answers, write_reports
 from harness.trials.returns import ForcedReturns
 from harness.trials.verdict import Judgement, Observations, SymptomSeen, ending_of, judge
@@ -157,7 +157,9 @@ async def _run_trial(
                 arm.failpoints.plan,
                 watch.heard,
                 died=watch.on_console_symptom,
+                places=arm.failpoints.places,
             )
+            write_timeline(folder / "timeline.jsonl", failpoints.events, watch.heard)
     judgement = judge(seen)
     if (name := _symptom_of_ending(arm, seen, judgement)) is not None:
         at = watch.guest_seconds if watch else None

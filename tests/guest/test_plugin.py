@@ -387,8 +387,9 @@ def test_a_forced_order_is_reached_and_effective(start: Start) -> None:
     gate = next(event for event in one if event.rule == "gate")
     assert one[0].kind is EventKind.MARK
     assert one[0].end_ns <= window.start_ns <= gate.end_ns <= window.end_ns
-    drawn = text_diagram(merge(one, [WorkloadMark(window.end_ns + 1, "result")], bench.block.plan))
-    assert "held at window by window last until release x1" in drawn
+    marks = [WorkloadMark(window.end_ns + 1, "result")]
+    drawn = text_diagram(merge(one, marks, bench.block.plan), column_width=60)
+    assert "held at window until release (window last)" in drawn
 
 
 def test_an_order_that_cannot_be_met_times_out(start: Start) -> None:

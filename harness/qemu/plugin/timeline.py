@@ -130,13 +130,14 @@ _HOLD_ENDS = {
 def _moment(event: Event, rules: dict[str, Any]) -> Moment:
     column = vcpu_column(event.vcpu)
     if event.kind is EventKind.HOLD:
-        held_ms = event.held_s * 1e3
-        end = f"{_HOLD_ENDS[event.outcome]} after {held_ms:.3f} ms"
+        end = f"{_HOLD_ENDS[event.outcome]} after {event.held_s * 1e3:.3f} ms"
         rule = rules.get(event.rule or "")
-        text = f"held at {event.point} by {event.rule}"
+        text = f"held at {event.point}"
         if isinstance(rule, OrderRule):
-            text += f" until {rule.until} x{rule.times}"
-            end += f", {rule.until} x{event.value}"
+            text += f" until {rule.until}{_times(rule.times)}"
+            if event.outcome is not Outcome.REACHED or event.value != rule.times:
+                end += f", {rule.until} {_passed(event.value)}"
+        text += f" ({event.rule})"
         kind = "held" if event.outcome is not Outcome.TIMED_OUT else "timed-out"
         return Moment(column, event.start_ns, event.end_ns, text, kind=kind, end_text=end)
     if event.kind is EventKind.MARK:
@@ -144,3 +145,11 @@ def _moment(event: Event, rules: dict[str, Any]) -> Moment:
         return Moment(column, event.start_ns, event.end_ns, text, kind="mark")
     text = event.point if event.kind is EventKind.PASS else f"{event.rule} at {event.point}"
     return Moment(column, event.start_ns, event.end_ns, text, kind="pass")
+
+
+def _times(number: int) -> str:
+    return f" x{number}" if number != 1 else ""
+
+
+def _passed(number: int) -> str:
+    return f"passed {number} time{'s' * (number != 1)}"

@@ -26,9 +26,34 @@ def test_nothing_happened() -> None:
     assert ElementTree.fromstring(svg_diagram([])).tag == SVG + "svg"
 
 
-def test_long_text_is_cut() -> None:
-    lines = text_diagram([Moment("vCPU 0", 0, 0, "x" * 50)], column_width=20).splitlines()
-    assert lines[-1] == "     0.000  • " + "x" * 16 + "…"
+def test_long_text_goes_on_below() -> None:
+    held = Moment("vCPU 0", 0, 10, "held at a place until another", "held", "goes on at last, yes")
+    assert text_diagram([held], column_width=20).splitlines()[2:] == [
+        "     0.000  ┌ held at a",
+        "            │ place until",
+        "            │ another",
+        "     0.000  └ goes on at",
+        "              last, yes",
+    ]
+
+
+def test_two_columns_fit_a_mail() -> None:
+    texts = ["held at somewhere until something else was passed (the-rule)"] * 2
+    moments = [Moment(f"vCPU {i}", i, 9, text, "held", text) for i, text in enumerate(texts)]
+    said = Moment("workload", 20, 20, "symptom: " + "a word and another, " * 8)
+    drawn = text_diagram([*moments, said], [("somewhere", "do_swap_page:return")])
+    assert max(map(len, drawn.splitlines())) <= 78
+    assert drawn.endswith("\n\nsomewhere  do_swap_page:return\n")
+
+
+def test_the_svg_has_room_for_its_texts() -> None:
+    long = "x" * 150
+    legend = [("name", "y" * 200)]
+    document = ElementTree.fromstring(svg_diagram([Moment("vCPU 0", 0, 0, long)], legend=legend))
+    assert float(document.attrib["width"]) > 200 * 6
+    texts = document.findall(SVG + "text")
+    assert texts[-1].text == f"name: {'y' * 200}"
+    assert float(texts[-1].attrib["y"]) < float(document.attrib["height"])
 
 
 def test_columns_are_in_the_order_of_their_numbers() -> None:
@@ -49,7 +74,7 @@ def test_a_moment_inside_a_hold_of_its_column_is_beside_the_bar() -> None:
 
 @given(st.lists(moments(), max_size=12))
 def test_every_moment_is_drawn_and_time_goes_down(drawn: list[Moment]) -> None:
-    lines = text_diagram(drawn).splitlines()[2:]
+    lines = text_diagram(drawn, column_width=60).splitlines()[2:]
     assert len(lines) == sum(2 if moment.kind in SPANS else 1 for moment in drawn)
     times = [float(line.split()[0]) for line in lines]
     assert times == sorted(times)

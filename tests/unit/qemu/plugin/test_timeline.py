@@ -54,19 +54,17 @@ def test_held_seconds() -> None:
 
 def test_the_merged_timeline_as_text() -> None:
     marks = [WorkloadMark(13_000_000, "lost update"), WorkloadMark(11_500_000, "write", vcpu=1)]
-    assert text_diagram(merge([HELD, PASS, MARK], marks, PLAN), column_width=46) == (
-        "        ms  vCPU 0                                        "
-        "vCPU 1                                        workload\n"
-        "            ------------                                  "
-        "------------                                  ------------\n"
-        "     0.000                                                "
-        "• personality: attempt 3\n"
-        "     1.000  ┌ held at swap_in by order until flush x7\n"
-        "     2.000  │                                             • flush\n"
-        "     2.500  │                                             • write\n"
-        "     3.500  └ released after 2.500 ms, flush x8\n"
-        "     4.000                                                "
-        "                                              • lost update\n"
+    assert text_diagram(merge([HELD, PASS, MARK], marks, PLAN)) == (
+        "        ms  vCPU 0                           vCPU 1\n"
+        "            ------------                     ------------\n"
+        "     0.000                                   • personality: attempt 3\n"
+        "     1.000  ┌ held at swap_in until flush\n"
+        "            │ x7 (order)\n"
+        "     2.000  │                                • flush\n"
+        "     2.500  │                                • write\n"
+        "     3.500  └ released after 2.500 ms,\n"
+        "              flush passed 8 times\n"
+        "     4.000  workload: lost update\n"
     )
 
 
@@ -74,13 +72,13 @@ def test_a_time_out_is_told() -> None:
     late = replace(HELD, outcome=Outcome.TIMED_OUT, value=2)
     (moment,) = merge([late], [], PLAN)
     assert moment.kind == "timed-out"
-    assert moment.end_text == "TIMED OUT after 2.500 ms, flush x2"
+    assert moment.end_text == "TIMED OUT after 2.500 ms, flush passed 2 times"
 
 
 def test_a_delay_has_no_count() -> None:
     delay = replace(HELD, rule="delay", point="flush", outcome=Outcome.DELAYED)
     (moment,) = merge([delay], [], PLAN)
-    assert moment.text == "held at flush by delay"
+    assert moment.text == "held at flush (delay)"
     assert moment.end_text == "goes on after 2.500 ms"
 
 
