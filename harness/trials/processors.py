@@ -34,6 +34,7 @@ def warn_of_one_vcpu(vcpus: int, guest: str, say: Say) -> None:
 
 
 def _named(rule: FailpointModel | OrderModel) -> Iterator[int]:
+    found: tuple[int | None, ...]
     if isinstance(rule, OrderModel):
         found = (rule.vcpu, rule.until.vcpu)
     else:
