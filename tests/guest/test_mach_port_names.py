@@ -18,6 +18,7 @@ from harness.qemu.process import require_qemu
 
 TARGET = "mach-port-names"
 SYMPTOM = "deadlock of the wiring and the unwiring thread"
+ENDLESS_WALK = "livelock: a walk of the map's entries has no end"
 CAMPAIGN_SECONDS = 600
 TRIALS = 2
 
@@ -26,14 +27,10 @@ pytestmark = [pytest.mark.guest, pytest.mark.timeout(CAMPAIGN_SECONDS + 60)]
 Campaign = tuple[dict[str, Any], Path]
 
 
-@pytest.fixture(
-    scope="module",
-    params=["gnumach-x86_64", pytest.param("gnumach-i686", marks=pytest.mark.slow)],
-)
-def campaign(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Campaign:
-    """Two trials of the buggy and the fixed arm: the campaign's summary and folder."""
-    guest = load_guest(PROJECT, request.param).model
-    recipe = load_target(PROJECT, TARGET).model.kernels["fixed"][request.param]
+def need_kernel(guest_name: str) -> None:
+    """Skips where the packaged kernel or QEMU cannot be had."""
+    guest = load_guest(PROJECT, guest_name).model
+    recipe = load_target(PROJECT, TARGET).model.kernels["fixed"][guest_name]
     assert recipe.package is not None
     assert recipe.suite is not None
     try:
@@ -43,6 +40,15 @@ def campaign(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         )
     except InfrastructureError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(
+    scope="module",
+    params=["gnumach-x86_64", pytest.param("gnumach-i686", marks=pytest.mark.slow)],
+)
+def campaign(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Campaign:
+    """Two trials of the buggy and the fixed arm: the campaign's summary and folder."""
+    need_kernel(request.param)
     harness = Harness(PROJECT, tmp_path_factory.mktemp("results"))
     done = harness.run(
         "repro", TARGET, "--guest", request.param, "--trials", str(TRIALS), "--seed", "5", "--json",
@@ -101,3 +107,23 @@ def test_every_changed_byte_is_listed(campaign: Campaign) -> None:
         if file.read_text().startswith(label.removesuffix(" (un-fixed)") + ":")
     ]
     assert any("walk-to-entry" in text and " -> 90" in text for text in changes)
+
+
+@pytest.mark.slow
+def test_what_the_fix_leaves_open(tmp_path: Path) -> None:
+    need_kernel("gnumach-x86_64")
+    harness = Harness(PROJECT, tmp_path / "results")
+    done = harness.run(
+        "repro", TARGET, "--guest", "gnumach-x86_64", "--trials", str(TRIALS), "--seed", "5",
+        "--arms", "freed-neighbour,freed-neighbour-mended", "--json", seconds=CAMPAIGN_SECONDS,
+    )  # fmt: skip
+    assert done.out, done.err
+    arms = done.document["arms"]
+    assert arms["freed-neighbour"]["reproduced"] >= TRIALS - 1
+    assert list(arms["freed-neighbour"]["symptoms"]) == [ENDLESS_WALK]
+    assert arms["freed-neighbour"]["kernel"] == arms["fixed"]["kernel"]
+    assert arms["freed-neighbour-mended"]["reproduced"] == 0
+    for file in harness.campaigns()[-1].glob("trials/freed-neighbour-mended-*/trial.json"):
+        trial = json.loads(file.read_bytes())
+        assert trial["verdict"] == "survived", trial["reason"]
+        assert min(trial["workload_fields"]["progress"]) > 1
