@@ -76,7 +76,7 @@ def test_a_table_of_another_program(tmp_path: Path) -> None:
     with image.open("wb") as file:
         file.truncate(8 << 20)
     script = (
-        "label: gpt\n"
+        "label: gpt\nfirst-lba: 34\n"
         f"start=40, size=8, type={FREEBSD_BOOT}, name=bootfs\n"
         f"start=2048, size=4096, type={FREEBSD_UFS}, name=rootfs\n"
     )
