@@ -72,13 +72,16 @@ class ImageModel(Model):
     """Without `sha256` the file CHECKSUM.SHA256 beside it says what it should be."""
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     """Of the file as it is downloaded, compressed or not."""
+    kernel: str | None = None
+    """An absolute path: what the image is booted with to build another kernel in it."""
 
     @model_validator(mode="after")
     def _one_place(self) -> "ImageModel":
         if (self.file is None) == (self.url is None):
             raise ValueError("expected `file` or `url`, one of them")
-        if self.file is not None and not Path(self.file).expanduser().is_absolute():
-            raise ValueError(f"`file` must be an absolute path, found {self.file!r}")
+        for key, path in (("file", self.file), ("kernel", self.kernel)):
+            if path is not None and not Path(path).expanduser().is_absolute():
+                raise ValueError(f"`{key}` must be an absolute path, found {path!r}")
         return self
 
 

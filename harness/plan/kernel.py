@@ -42,6 +42,8 @@ class SourceRecipe(Model):
     hooks: list[str] = []
     """Semantic patches that put FAIL_POINT(name) into the tree, which gets the code for it."""
     compiler: str | None = None
+    build_in: str | None = Field(default=None, pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    """A guest whose image has the tools that the tree is built with: FreeBSD before release 13."""
 
     @property
     def origin(self) -> str:

@@ -37,9 +37,8 @@ FREEBSD = TreeKind(
     marks=("Makefile.inc1", "sys/conf/newvers.sh", "tools/build/make.py"),
     without={
         "tools/build/make.py": "is of a FreeBSD before release 13, which does not build on Linux "
-        "(build the kernel on a FreeBSD of its time with the configuration below "
-        'harness/systems/freebsd/kernel, and name kernel.full by `file = "…"`; or take a tree of '
-        "13 or newer)"
+        "(build it in a FreeBSD guest of its release: `build_in` in the recipe, docs/freebsd.md; "
+        "or elsewhere, and name its kernel.full by `file` in the recipe; or take a newer tree)"
     },
     built=("sys/*/compile/*/Makefile",),
     clean="remove the folders below sys/*/compile",
@@ -123,7 +122,7 @@ class FreeBSDBuilder:
         make.run(f"building {label}", "buildkernel")
         made = make.objects / "sys" / IDENT
         return Built(
-            release=_release(folder.source),
+            release=tree_release(folder.source),
             files={
                 "image": made / self.arch.image,
                 "vmlinux": made / "kernel.full",
@@ -213,7 +212,7 @@ class _Make:
             environment=self._environment(),
             log=self.folder.log,
         )
-        run_step(step, self.folder, _Progress().update, self.say)
+        run_step(step, self.folder, BuildProgress().update, self.say)
 
     def _environment(self) -> dict[str, str]:
         """Little of the user's: the tree's make takes orders from many variables."""
@@ -236,11 +235,14 @@ class _Make:
 
 
 @dataclass
-class _Progress:
+class BuildProgress:
+    """What a FreeBSD build has done, by its log."""
+
     objects: int = 0
     last: str = ""
 
     def update(self, lines: Sequence[str]) -> str:
+        """Takes the log's new lines; says how far the build has come."""
         for line in lines:
             if found := _OBJECT.match(line.rstrip()):
                 self.objects += 1
@@ -250,7 +252,7 @@ class _Progress:
         return f"{self.objects} objects ({self.last})"
 
 
-def _release(source: Path) -> str:
+def tree_release(source: Path) -> str:
     """As uname(1) would print it: `13.2-RELEASE` (sys/conf/newvers.sh)."""
     text = (source / "sys/conf/newvers.sh").read_text(encoding="utf-8", errors="replace")
     found = [

@@ -2,11 +2,12 @@
 """FreeBSD kernel configurations (config(5)): the harness's base and a target's fragment as one."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import ConfigurationError
+from harness.progress import Say
 
 _OWN = {
     "cpu": "the base says it",
@@ -101,14 +102,7 @@ def require_known_options(directives: Iterable[Directive], tree: Path, target: s
 
     config(8) would say so, too, but not where it was asked for.
     """
-    files = [tree / "sys/conf/options", tree / f"sys/conf/options.{target}"]
-    known = {
-        words[0]
-        for file in files
-        if file.is_file()
-        for line in file.read_text(encoding="utf-8", errors="replace").splitlines()
-        if (words := _without_comment(line).split())
-    }
+    known = _options_of(tree, target)
     unknown = [
         f"  {directive.where}: options {directive.name}"
         for directive in directives
@@ -121,14 +115,47 @@ def require_known_options(directives: Iterable[Directive], tree: Path, target: s
         )
 
 
-def config_text(directives: Iterable[Directive], source: Path) -> str:
+def known_directives(
+    directives: Sequence[Directive], tree: Path, target: str, own: Collection[str], say: Say
+) -> list[Directive]:
+    """Without the options of the harness's `own` files that an older tree has not, which is said.
+
+    Raises ConfigurationError for a target's option that the tree has not.
+    """
+    known = _options_of(tree, target)
+    kept: list[Directive] = []
+    dropped: list[Directive] = []
+    for directive in directives:
+        base = directive.where.rpartition(":")[0] in own
+        old = base and directive.verb == "options" and directive.name not in known
+        (dropped if old else kept).append(directive)
+    if dropped:
+        say("options that this tree has not are left out: " + ", ".join(d.name for d in dropped))
+    require_known_options(kept, tree, target)
+    return kept
+
+
+def _options_of(tree: Path, target: str) -> set[str]:
+    files = [tree / "sys/conf/options", tree / f"sys/conf/options.{target}"]
+    return {
+        words[0]
+        for file in files
+        if file.is_file()
+        for line in file.read_text(encoding="utf-8", errors="replace").splitlines()
+        if (words := _without_comment(line).split())
+    }
+
+
+def config_text(directives: Iterable[Directive], source: Path | None) -> str:
     """The file that config(8) reads.
 
-    Files of the tree are named from its top, wherever it was built: `sys/vm/vm_page.c`.
+    Files of the tree `source` are named from its top, wherever it was built: `sys/vm/vm_page.c`;
+    without, the compiler may be too old for that.
     """
     lines = [f"{directive.verb}\t{directive.argument}" for directive in directives]
-    mapped = f'makeoptions\tCONF_CFLAGS="-ffile-prefix-map={source}/="'
-    return "\n".join([f"ident\t{IDENT}", *lines, mapped, ""])
+    if source is not None:
+        lines.append(f'makeoptions\tCONF_CFLAGS="-ffile-prefix-map={source}/="')
+    return "\n".join([f"ident\t{IDENT}", *lines, ""])
 
 
 def _without_comment(line: str) -> str:

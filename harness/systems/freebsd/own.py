@@ -4,6 +4,8 @@
 import io
 import re
 import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from elftools.common.exceptions import ELFError
@@ -17,29 +19,43 @@ from harness.kernels.vmlinuz import is_arm64_image
 from harness.systems.freebsd.boot import WITH_SYMBOLS
 
 _MACHINES = {"EM_X86_64": "x86_64", "EM_AARCH64": "arm64"}
-_NEEDED = {
-    "vm_page_object_busy_assert": (
-        "`options INVARIANTS` (and INVARIANT_SUPPORT): without its assertions no symptom can show"
-    ),
-    "vtcon_modevent": (
-        "`device virtio_console`: the harness talks to the guest by one, and a module comes too "
-        "late"
-    ),
-}
-"""A function of the kernel, and what of the configuration it is there with and not without: in
-releases 13 to 15 the first stands in sys/vm/vm_page.c behind #ifdef INVARIANTS."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a guest needs of a kernel: a function of releases 13 to 15 that is there with a line of
+    the configuration and not without it, the line, and why."""
+
+    function: str
+    line: str
+    why: str
+
+
+# in sys/vm/vm_page.c, behind #ifdef INVARIANTS
+INVARIANTS = Need(
+    "vm_page_object_busy_assert",
+    "options INVARIANTS",
+    "and INVARIANT_SUPPORT: without its assertions no symptom can show",
+)
+CHANNEL = Need(
+    "vtcon_modevent",
+    "device virtio_console",
+    "the harness talks to a micro-guest by one, and a module comes too late",
+)
 _ARM64_ELF = "kernel.full"
 _HEADER_BYTES = 64
 _BANNER = re.compile(rb"FreeBSD (\d+\.\d[!-~]*)")
 
 
-def own_kernel(file: Path, arch: str, cache: Path) -> Kernel:
+def own_kernel(
+    file: Path, arch: str, cache: Path, needs: Sequence[Need] = (INVARIANTS, CHANNEL)
+) -> Kernel:
     """The kernel in a file: amd64's ELF file, as /boot/kernel/kernel or a build's kernel.full is;
     for arm64 a build's kernel.bin, with its kernel.full beside it.
 
     `arch` is the harness's name; the files are copied into the cache. Raises UsageError where one
     is not there; ConfigurationError where it is no FreeBSD kernel for `arch`, has no symbols, or is
-    built without what a guest needs: INVARIANTS above all.
+    built without one of `needs`.
     """
     elf = file.with_name(_ARM64_ELF) if arch == "arm64" else file
     for needed in (file, elf):
@@ -51,7 +67,7 @@ def own_kernel(file: Path, arch: str, cache: Path) -> Kernel:
             f"{file} is not what QEMU boots on arm64: give the build's kernel.bin, of a kernel "
             "with `options LINUX_BOOT_ABI`"
         )
-    release = _look_at(elf, arch)
+    release = _look_at(elf, arch, needs)
     identity = file_hash(file)
     kept = cache / "kernels" / f"own-freebsd-{identity[:16]}-{file_hash(elf)[:16]}"
 
@@ -63,7 +79,7 @@ def own_kernel(file: Path, arch: str, cache: Path) -> Kernel:
     return Kernel(f"{file.name} {release}", release, identity, kept / "image", None)
 
 
-def _look_at(file: Path, arch: str) -> str:
+def _look_at(file: Path, arch: str, needs: Sequence[Need]) -> str:
     """The kernel's release, if the ELF file is one that a guest can be booted with."""
     data = file.read_bytes()
     try:
@@ -72,8 +88,8 @@ def _look_at(file: Path, arch: str) -> str:
         table = elf.get_section_by_name(".symtab")
         symbols = table if isinstance(table, SymbolTableSection) else None
         lacking = [
-            needed for name, needed in _NEEDED.items()
-            if symbols is not None and not symbols.get_symbol_by_name(name)
+            need for need in needs
+            if symbols is not None and not symbols.get_symbol_by_name(need.function)
         ]  # fmt: skip
     except ELFError as error:
         raise ConfigurationError(
@@ -93,7 +109,7 @@ def _look_at(file: Path, arch: str) -> str:
     if lacking:
         raise ConfigurationError(
             f"{file} is built without what a guest of the harness needs:\n"
-            + "\n".join(f"  {needed}" for needed in lacking)
+            + "\n".join(f"  `{need.line}` {need.why}" for need in lacking)
             + "\nbuild it with that in its configuration, or leave the build to the harness (a "
             "`source` table)"
         )

@@ -12,10 +12,13 @@ from harness.disk_tools import missing_disk_tools
 from harness.errors import ConfigurationError, GuestError, InfrastructureError
 from harness.kernels.kernel import Kernel
 from harness.kernels.source.build import built_kernel
+from harness.kernels.source.builder import Builder
+from harness.paths import project_folder
 from harness.places.image import KernelImage
 from harness.places.symbols import SymbolTable
 from harness.plan.guest import GuestModel
 from harness.plan.kernel import KernelRecipe
+from harness.plan.load import load_guest
 from harness.progress import Say
 from harness.systems.base import Debugger, GuestImage, ImageOrder, WorkloadOrder
 from harness.systems.freebsd.boot import WITH_SYMBOLS, kernel_boot
@@ -23,8 +26,9 @@ from harness.systems.freebsd.builder import freebsd_builder
 from harness.systems.freebsd.clang import find_clang
 from harness.systems.freebsd.ddb import DDB
 from harness.systems.freebsd.full_image import full_image
+from harness.systems.freebsd.guest_builder import guest_builder
 from harness.systems.freebsd.guest_compiler import compile_in_image
-from harness.systems.freebsd.own import own_kernel
+from harness.systems.freebsd.own import CHANNEL, INVARIANTS, own_kernel
 from harness.systems.freebsd.program import compile_init, compile_workload
 from harness.systems.freebsd.requirements import require_tools
 from harness.systems.freebsd.root import WORKLOAD_PATH, Root, root_image
@@ -55,14 +59,20 @@ class FreeBSD:
         Raises HarnessError.
         """
         if recipe.file is not None:
-            return own_kernel(folder / recipe.file, guest.arch, cache)
+            needs = (INVARIANTS,) if guest.is_full_image else (INVARIANTS, CHANNEL)
+            return own_kernel(folder / recipe.file, guest.arch, cache, needs)
         if recipe.source is None:
             raise ConfigurationError(
                 "a FreeBSD kernel comes from source, or is a file: expected a `source` table or "
                 "`file` in the recipe"
             )
         more = (_FULL_IMAGE,) if guest.is_full_image else ()
-        builder = freebsd_builder(recipe.source, guest.arch, folder, more)
+        builder: Builder
+        if recipe.source.build_in is not None:
+            machine = load_guest(project_folder(), recipe.source.build_in)
+            builder = guest_builder(recipe.source, guest.arch, folder, machine, more)
+        else:
+            builder = freebsd_builder(recipe.source, guest.arch, folder, more)
         return built_kernel(recipe.source, builder, folder, cache, say)
 
     async def compile_workload(self, order: WorkloadOrder, cache: Path, say: Say) -> Path:
