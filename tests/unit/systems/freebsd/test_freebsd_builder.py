@@ -86,7 +86,7 @@ def test_an_error_that_no_patch_made_is_the_hosts(freebsd: FakeFreeBSD) -> None:
 
 def test_a_tree_that_is_too_old_is_refused_before_anything_is_built(freebsd: FakeFreeBSD) -> None:
     (freebsd.tree / "tools/build/make.py").unlink()
-    with pytest.raises(ConfigurationError, match=r"before release 13.*build_in.*it has no tools/build/make\.py"):
+    with pytest.raises(ConfigurationError, match=r"before release 13.*build_in.*make\.py"):
         freebsd.build()
     assert freebsd.notes == []
 
