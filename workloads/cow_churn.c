@@ -6,10 +6,12 @@
  *
  * Linux and FreeBSD. Arguments beside seed=:
  *
- *   mode=churn   `workers` processes, for `seconds`: fork; the child touches a few of the `pages`
+ *   mode=churn   `workers` processes, for `seconds` or `rounds`: fork; the child touches a few of the `pages`
  *                shared pages, waits up to `child_us` microseconds and exits; meanwhile the parent
  *                writes all of them, `order` down, up or random. chain=1: the child forks as well.
  *                neighbours=1: a thread of each worker maps, protects and unmaps pages beside.
+ *                pressure_mib=N: another process takes and gives back so much memory all the time,
+ *                and each worker names pages that should go first; swap must have room for them.
  *   mode=refuse  `attempts` times: an object O of `pages` pages with two shadows, the parent's and
  *                a child's. The parent's shadow has had `evicted` pages pushed out to swap by
  *                `hog_mib` MiB of memory pressure. A second thread takes the right to write from
@@ -18,8 +20,12 @@
  *
  * counter=NAME (FreeBSD): each heartbeat carries this sysctl's value as `counter`.
  *
- * Symptoms: "lost update" (index, expected, found), "killed" (signal) where a process died that did
- * nothing wrong. What a kernel says of itself is on its console.
+ * plant=KIND (churn) puts into a page what a broken kernel might, to try the check itself: `stale`,
+ * `foreign`, `torn` or `zero` content, or a process that dies: `segv`, `bus`, `kill`.
+ *
+ * Symptoms: "lost update" (page, expected, found, found_page), "killed" (signal) where a process
+ * that did nothing wrong died of SIGSEGV or SIGBUS. Another signal is none, since a kernel without
+ * memory kills: the trial cannot tell. What a kernel says of itself is on its console.
  */
 #include "harness_workload.h"
 
@@ -36,16 +42,17 @@ enum { MAX_WORKERS = 64, HOG_CHUNK = 1 << 20 };
 struct stamp {
 	uint64_t index;
 	uint64_t generation;
-	uint64_t both;		/* of index and generation, so that a torn or foreign page is one */
+	uint64_t both;		/* of index and generation; at the page's end once more */
 };
 
 /* What the processes tell the first one, which prints it. */
 struct shared {
-	_Atomic uint64_t forks, writes, refused, lost, killed, evicted, rounds;
+	_Atomic uint64_t forks, writes, refused, lost, sigsegv, sigbus, evicted, rounds;
 	_Atomic int phase;
 };
 
 static struct shared *shared;
+static pid_t first_process;	/* the others end with it */
 static size_t page_bytes;
 static uint64_t random_state;
 
@@ -63,13 +70,23 @@ static volatile struct stamp *page_at(void *base, size_t index)
 	return (volatile struct stamp *)((char *)base + index * page_bytes);
 }
 
+static void *page_at_plain(void *base, size_t index)
+{
+	return (char *)base + index * page_bytes;
+}
+
+static volatile uint64_t *last_word(void *base, size_t index)
+{
+	return (volatile uint64_t *)((char *)base + (index + 1) * page_bytes) - 1;
+}
+
 static void stamp(void *base, size_t index, uint64_t generation)
 {
 	volatile struct stamp *page = page_at(base, index);
 
 	page->index = index;
 	page->generation = generation;
-	page->both = index * 0x9e3779b97f4a7c15u ^ generation;
+	page->both = *last_word(base, index) = index * 0x9e3779b97f4a7c15u ^ generation;
 }
 
 /* Whether the page is what was last written to it; a symptom is reported where it is not. */
@@ -79,7 +96,8 @@ static int intact(void *base, size_t index, uint64_t generation)
 	struct stamp seen = { page->index, page->generation, page->both };
 
 	if (seen.index == index && seen.generation == generation &&
-	    seen.both == (index * 0x9e3779b97f4a7c15u ^ generation))
+	    seen.both == (index * 0x9e3779b97f4a7c15u ^ generation) &&
+	    seen.both == *last_word(base, index))
 		return 1;
 	if (atomic_fetch_add(&shared->lost, 1) < 20)
 		report("symptom", ",\"name\":\"lost update\",\"page\":%zu,\"expected\":%llu,"
@@ -119,9 +137,13 @@ static void expect_exit(int status, const char *who)
 		return;
 	if (WIFEXITED(status))	/* it has said why */
 		exit(WEXITSTATUS(status));
-	if (atomic_fetch_add(&shared->killed, 1) < 20)
-		report("symptom", ",\"name\":\"killed\",\"who\":\"%s\",\"signal\":%d", who,
-		       WTERMSIG(status));
+	int signal = WTERMSIG(status);
+
+	if (signal != SIGSEGV && signal != SIGBUS)
+		fail_to_run("a %s was ended by signal %d: has the guest run out of memory?", who,
+			    signal);
+	if (atomic_fetch_add(signal == SIGSEGV ? &shared->sigsegv : &shared->sigbus, 1) < 20)
+		report("symptom", ",\"name\":\"killed\",\"who\":\"%s\",\"signal\":%d", who, signal);
 }
 
 static void reap(pid_t pid, const char *who)
@@ -134,14 +156,47 @@ static void reap(pid_t pid, const char *who)
 	expect_exit(status, who);
 }
 
+static int resident(void *base, size_t pages)
+{
+	char state[256];
+	int found = 0;
+
+	for (size_t i = 0; i < pages; i += sizeof state) {
+		size_t n = pages - i < sizeof state ? pages - i : sizeof state;
+
+		if (mincore((char *)base + i * page_bytes, n * page_bytes, (void *)state))
+			fail_to_run("mincore: %s", strerror(errno));
+		for (size_t k = 0; k < n; k++)
+			found += state[k] & 1;
+	}
+	return found;
+}
+
+/* Asks the kernel to push pages out; what is in them stays. */
+static void give_away(void *base, size_t pages)
+{
+#ifdef MADV_PAGEOUT
+	int advice = MADV_PAGEOUT;
+#elif defined(__FreeBSD__)
+	int advice = MADV_DONTNEED;	/* the first to go; Linux's would throw them away */
+#else
+#error "how does this system push pages out?"
+#endif
+
+	if (madvise(base, pages * page_bytes, advice))
+		fail_to_run("madvise: %s", strerror(errno));
+}
+
 /* mode=churn */
 
 struct churn {
 	size_t pages;
 	double seconds;
 	uint64_t child_us;
-	const char *order;
+	const char *order, *plant;
 	int chain, neighbours;
+	size_t pressure_pages;
+	uint64_t rounds;
 };
 
 static void churn_child(const struct churn *how, void *base, uint64_t generation, int depth)
@@ -167,6 +222,11 @@ static void churn_child(const struct churn *how, void *base, uint64_t generation
 	_exit(0);
 }
 
+static int churn_orders_known(const char *order)
+{
+	return !strcmp(order, "down") || !strcmp(order, "up") || !strcmp(order, "random");
+}
+
 static size_t nth(const struct churn *how, size_t k, size_t shuffle)
 {
 	if (!strcmp(how->order, "down"))
@@ -183,16 +243,68 @@ static void *disturb_neighbours(void *argument)
 	size_t pages = *(const size_t *)argument;
 	uint64_t state = (uint64_t)getpid() * 0x9e3779b9u;
 
-	while (!neighbours_stop) {
-		char *at = map_pages(pages, MAP_PRIVATE);
+	for (uint64_t generation = 1; !neighbours_stop; generation++) {
+		void *at = map_pages(pages, MAP_PRIVATE);
+		size_t mine = next_random(&state) % pages;
 
-		at[0] = 1;
-		mprotect(at, page_bytes, PROT_READ);
+		stamp(at, mine, generation);
+		mprotect(page_at_plain(at, mine), page_bytes, PROT_READ);
 		wait_us(next_random(&state) % 200);
-		mprotect(at, page_bytes, PROT_READ | PROT_WRITE);
+		intact(at, mine, generation);
+		mprotect(page_at_plain(at, mine), page_bytes, PROT_READ | PROT_WRITE);
+		stamp(at, mine, ~generation);
+		intact(at, mine, ~generation);
 		munmap(at, pages * page_bytes);
 	}
 	return NULL;
+}
+
+static _Atomic int *churn_over;	/* shared with the process that presses */
+
+/* Takes memory and gives it back, until the workers have ended. */
+static void press(size_t pages)
+{
+	while (!*churn_over && getppid() == first_process) {
+		char *all = map_pages(pages, MAP_PRIVATE);
+
+		for (size_t i = 0; i < pages && !*churn_over; i++)
+			all[i * page_bytes] = 1;
+		munmap(all, pages * page_bytes);
+		nap_ms(20);
+	}
+	_exit(0);
+}
+
+/* Some of a worker's pages should go first; those that have gone are counted. */
+static void name_for_eviction(void *base, size_t pages)
+{
+	size_t first = next_random(&random_state) % pages;
+	size_t many = 1 + next_random(&random_state) % (pages - first);
+
+	shared->evicted += pages - (size_t)resident(base, pages);
+	give_away(page_at_plain(base, first), many);
+}
+
+/* What a broken kernel might do to a page that was just written. */
+static void plant_in(const struct churn *how, void *base, size_t page, uint64_t generation)
+{
+	if (!strcmp(how->plant, "stale"))
+		stamp(base, page, generation - 1);
+	else if (!strcmp(how->plant, "foreign"))
+		memcpy(page_at_plain(base, page), page_at_plain(base, page + 1), page_bytes);
+	else if (!strcmp(how->plant, "torn"))
+		*last_word(base, page) ^= 1;
+	else if (!strcmp(how->plant, "zero"))
+		memset(page_at_plain(base, page), 0, page_bytes);
+	else if (!strcmp(how->plant, "segv"))
+		kill(getpid(), SIGSEGV);
+	else if (!strcmp(how->plant, "bus"))
+		kill(getpid(), SIGBUS);
+	else if (!strcmp(how->plant, "kill"))
+		kill(getpid(), SIGKILL);
+	else
+		fail_to_run("plant: expected stale, foreign, torn, zero, segv, bus or kill, found %s",
+			    how->plant);
 }
 
 static void churn_worker(const struct churn *how)
@@ -206,12 +318,15 @@ static void churn_worker(const struct churn *how)
 		stamp(base, i, generation);
 	if (how->neighbours && pthread_create(&thread, NULL, disturb_neighbours, &few))
 		fail_to_run("pthread_create: %s", strerror(errno));
-	while (seconds_since_start() < how->seconds) {
+	while (seconds_since_start() < how->seconds && generation <= how->rounds &&
+	       getppid() == first_process) {
 		pid_t child = forked();
 		size_t shuffle = next_random(&random_state) % how->pages;
 
 		if (child == 0)
 			churn_child(how, base, generation, how->chain);
+		if (how->pressure_pages)
+			name_for_eviction(base, how->pages);
 		for (size_t k = 0; k < how->pages; k++) {
 			size_t i = nth(how, k, shuffle);
 
@@ -219,6 +334,8 @@ static void churn_worker(const struct churn *how)
 			stamp(base, i, generation + 1);
 		}
 		generation++;
+		if (how->plant && generation == 4)
+			plant_in(how, base, how->pages / 2, generation);
 		atomic_fetch_add(&shared->writes, how->pages);
 		reap(child, "child");
 		atomic_fetch_add(&shared->rounds, 1);
@@ -245,10 +362,16 @@ static uint64_t refuse_aim_us;
 static void *refuse_base;
 static sigjmp_buf refused_here;
 
-static void on_refusal(int signal)
+/* Only the write that was aimed at may be refused; any other death is the kernel's doing. */
+static void on_refusal(int number, siginfo_t *info, void *context)
 {
-	(void)signal;
-	siglongjmp(refused_here, 1);
+	long page = aim;
+	size_t offset = (size_t)((char *)info->si_addr - (char *)refuse_base);
+
+	(void)context;
+	if (page >= 0 && offset / page_bytes == (size_t)page)
+		siglongjmp(refused_here, 1);
+	signal(number, SIG_DFL);	/* and once more, which ends the process */
 }
 
 /* The thread that changes the map under the parent's write. */
@@ -274,32 +397,10 @@ static void *refuse_writes(void *argument)
 	return NULL;
 }
 
-static int resident(void *base, size_t pages)
-{
-	char state[256];
-	int found = 0;
-
-	for (size_t i = 0; i < pages; i += sizeof state) {
-		size_t n = pages - i < sizeof state ? pages - i : sizeof state;
-
-		if (mincore((char *)base + i * page_bytes, n * page_bytes, (void *)state))
-			fail_to_run("mincore: %s", strerror(errno));
-		for (size_t k = 0; k < n; k++)
-			found += state[k] & 1;
-	}
-	return found;
-}
-
 /* Pushes the first pages out to swap, with a process that takes all the memory there is. */
 static void evict(void *base, size_t pages, size_t hog_pages)
 {
-#ifdef MADV_PAGEOUT
-	if (madvise(base, pages * page_bytes, MADV_PAGEOUT))
-		fail_to_run("madvise: %s", strerror(errno));
-#else
-	if (madvise(base, pages * page_bytes, MADV_DONTNEED))	/* the first to go; data stays */
-		fail_to_run("madvise: %s", strerror(errno));
-#endif
+	give_away(base, pages);
 	pid_t hog = forked();
 
 	if (hog == 0) {
@@ -349,10 +450,9 @@ static void refuse_attempt(const struct refuse *how)
 	while (*child_may_exit != 1)
 		nap_ms(1);
 	memset(&action, 0, sizeof action);
-	action.sa_handler = on_refusal;
-	action.sa_flags = SA_NODEFER;
+	action.sa_sigaction = on_refusal;
+	action.sa_flags = SA_NODEFER | SA_SIGINFO;
 	sigaction(SIGSEGV, &action, NULL);
-	sigaction(SIGBUS, &action, NULL);
 	if (pthread_create(&thread, NULL, refuse_writes, &seed))
 		fail_to_run("pthread_create: %s", strerror(errno));
 	for (size_t i = how->evicted; i < how->pages; i++) {
@@ -369,9 +469,7 @@ static void refuse_attempt(const struct refuse *how)
 	}
 	aim = AIM_STOP;
 	pthread_join(thread, NULL);
-	action.sa_handler = SIG_DFL;
-	sigaction(SIGSEGV, &action, NULL);
-	sigaction(SIGBUS, &action, NULL);
+	signal(SIGSEGV, SIG_DFL);
 	atomic_fetch_add(&shared->refused, refused);
 	*child_may_exit = 2;
 	reap(child, "child");
@@ -405,14 +503,16 @@ static unsigned long long counted(void)
 static void heartbeat(const char *event)
 {
 	report(event, ",\"forks\":%llu,\"writes\":%llu,\"rounds\":%llu,\"refused\":%llu,"
-	       "\"evicted\":%llu,\"lost\":%llu,\"killed\":%llu,\"counter\":%llu",
+	       "\"evicted\":%llu,\"lost\":%llu,\"sigsegv\":%llu,\"sigbus\":%llu,"
+	       "\"counter\":%llu",
 	       (unsigned long long)shared->forks, (unsigned long long)shared->writes,
 	       (unsigned long long)shared->rounds, (unsigned long long)shared->refused,
 	       (unsigned long long)shared->evicted, (unsigned long long)shared->lost,
-	       (unsigned long long)shared->killed, counted());
+	       (unsigned long long)shared->sigsegv, (unsigned long long)shared->sigbus, counted());
 }
 
-static void wait_for(size_t children)
+/* Waits for so many children; the one that is no worker must outlive them. */
+static void wait_for(size_t children, pid_t presser)
 {
 	double said = 0;
 
@@ -420,7 +520,10 @@ static void wait_for(size_t children)
 		int status;
 		pid_t pid = waitpid(-1, &status, WNOHANG);
 
-		if (pid > 0) {
+		if (pid > 0 && pid == presser) {
+			expect_exit(status, "presser");
+			fail_to_run("the process that takes memory has ended by itself");
+		} else if (pid > 0) {
 			expect_exit(status, "worker");
 			children--;
 		} else {
@@ -445,6 +548,8 @@ int main(int argc, char **argv)
 		.order = argument(argc, argv, "order", "down"),
 		.chain = (int)number(argc, argv, "chain", 0),
 		.neighbours = (int)number(argc, argv, "neighbours", 0),
+		.rounds = (uint64_t)number(argc, argv, "rounds", INT32_MAX),
+		.plant = argument(argc, argv, "plant", NULL),
 	};
 	struct refuse refuse = {
 		.pages = (size_t)number(argc, argv, "pages", 64),
@@ -453,16 +558,26 @@ int main(int argc, char **argv)
 	};
 
 	page_bytes = (size_t)sysconf(_SC_PAGESIZE);
+	churn.pressure_pages =
+		(size_t)number(argc, argv, "pressure_mib", 0) * ((1 << 20) / page_bytes);
 	refuse.hog_pages = (size_t)number(argc, argv, "hog_mib", 256) * ((1 << 20) / page_bytes);
 	counter = argument(argc, argv, "counter", NULL);
 	random_state = (uint64_t)number(argc, argv, "seed", 1);
 	if (workers < 1 || workers > MAX_WORKERS)
 		fail_to_run("workers: expected 1 to %d, found %ld", MAX_WORKERS, workers);
+	if (!churn_orders_known(churn.order))
+		fail_to_run("order: expected down, up or random, found %s", churn.order);
 	if (churn.pages < 2 || refuse.evicted < 1 || refuse.evicted >= refuse.pages)
 		fail_to_run("pages: expected at least 2, and more than evicted");
 	shared = map_pages(1, MAP_SHARED);
+	first_process = getpid();
 	start_workload();
 	if (!strcmp(mode, "churn")) {
+		pid_t presser = -1;
+
+		churn_over = map_pages(1, MAP_SHARED);
+		if (churn.pressure_pages && (presser = forked()) == 0)
+			press(churn.pressure_pages);
 		for (long i = 0; i < workers; i++) {
 			uint64_t state = next_random(&random_state);
 
@@ -471,7 +586,10 @@ int main(int argc, char **argv)
 				churn_worker(&churn);
 			}
 		}
-		wait_for((size_t)workers);
+		wait_for((size_t)workers, presser);
+		*churn_over = 1;
+		if (presser > 0)
+			reap(presser, "presser");
 	} else if (!strcmp(mode, "refuse")) {
 		for (long i = 0; i < attempts; i++) {
 			uint64_t state = next_random(&random_state);
@@ -480,7 +598,7 @@ int main(int argc, char **argv)
 				random_state = state;
 				refuse_attempt(&refuse);
 			}
-			wait_for(1);
+			wait_for(1, -1);
 		}
 	} else {
 		fail_to_run("mode: expected churn or refuse, found %s", mode);
