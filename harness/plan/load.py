@@ -38,6 +38,13 @@ class Target:
     name: str
     file: Path
     model: TargetModel
+    called: str | None = None
+    """What messages call it, where it is no file."""
+
+    @property
+    def where(self) -> str:
+        """Where it is written, for messages."""
+        return self.called or str(self.file)
 
     @property
     def folder(self) -> Path:
@@ -166,8 +173,17 @@ def _explain(file: Path, model: type[BaseModel], error: ValidationError) -> str:
         if item["type"] == "extra_forbidden":
             lines.append(f"{file}: {key}: there is no such key; {_keys_near(model, item['loc'])}")
         else:
-            lines.append(f"{file}: {key}: {item['msg']}{shown}")
+            lines.append(f"{file}: {key}: {what_is_wrong(item['msg'], shown)}")
     return "\n".join(lines)
+
+
+def what_is_wrong(message: str, shown: str) -> str:
+    """A validator's own words without pydantic's before them; `shown` is the value that it saw.
+
+    A message of several lines shows that itself.
+    """
+    words = message.removeprefix("Value error, ")
+    return words if "\n" in words else words + shown
 
 
 def _keys_near(model: type[BaseModel], loc: tuple[int | str, ...]) -> str:

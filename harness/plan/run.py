@@ -13,15 +13,17 @@ from elftools.elf.elffile import ELFFile
 from pydantic import ValidationError
 
 from harness.errors import UsageError
-from harness.plan.load import Guest, Target
+from harness.plan.load import Guest, Target, what_is_wrong
 from harness.plan.target import RunModel
 
 TARGET = "run"
 ARM = "run"
 _PROTOCOL = re.compile(rb'^\s*#\s*include\s*[<"]harness_workload\.h[">]', re.MULTILINE)
 _IDLE = "exec sleep 1000000"
+_Table = tuple[str, int]
+"""A table of the model: its key and its number, from 0."""
 _ORDER_KEYS = "hold=PLACE until=PLACE [vcpu=N] [until_vcpu=N] [count=N] [since=arrival|mark|start] "
-_ORDER_KEYS += "[counting=passes|arrivals] [timeout_ms=N] [per_attempt=N]"
+_ORDER_KEYS += "[counting=passes|arrivals] [timeout_ms=N] [per_attempt=N] [skip=N]"
 
 
 @dataclass(frozen=True)
@@ -50,12 +52,16 @@ class RunOrder:
     trials: int = 10
 
 
-def run_target(model: Mapping[str, Any]) -> Target:
-    """The target of a recorded run. Raises UsageError."""
+def run_target(model: Mapping[str, Any], options: Mapping[_Table, str] | None = None) -> Target:
+    """The target of a recorded run; `options` are what its tables were on the command line.
+
+    Raises UsageError.
+    """
     try:
-        return Target(TARGET, Path.cwd() / "the command line", RunModel.model_validate(model))
+        run = RunModel.model_validate(model)
+        return Target(TARGET, Path.cwd() / "run", run, called="the command line")
     except ValidationError as error:
-        raise UsageError(_explained(error)) from error
+        raise UsageError(_explained(error, options or {})) from error
 
 
 def target_of(order: RunOrder) -> Target:
@@ -89,7 +95,12 @@ def target_of(order: RunOrder) -> Target:
             "symptom": _symptoms(order),
             "budget": {"trials": order.trials, "trial_seconds": order.seconds},
             **({"initrd": str(order.initrd.resolve())} if order.initrd is not None else {}),
-        }
+        },
+        {
+            **{("failpoint", n): f"--failpoint {text}" for n, text in enumerate(order.failpoints)},
+            **{("order", n): f"--order {text}" for n, text in enumerate(order.orders)},
+            **{("place", n): place["at"] for n, place in enumerate(places.tables())},
+        },
     )
 
 
@@ -229,7 +240,7 @@ def _order(number: int, text: str, places: _Places) -> dict[str, Any]:
         raise UsageError(f"--order {text}: {error}") from error
     values = {key: value for key, _, value in words}
     until_keys = {"until_vcpu": "vcpu", "count": "count", "since": "since", "counting": "counting"}
-    known = {"hold", "until", "vcpu", "timeout_ms", "per_attempt", *until_keys}
+    known = {"hold", "until", "vcpu", "timeout_ms", "per_attempt", "skip", *until_keys}
     if not {"hold", "until"} <= values.keys() <= known or not all(values.values()):
         raise UsageError(f"--order {text}: expected {_ORDER_KEYS}")
     until = {new: values[key] for key, new in until_keys.items() if key in values}
@@ -238,14 +249,20 @@ def _order(number: int, text: str, places: _Places) -> dict[str, Any]:
         "hold": places.name_of(values["hold"]),
         "until": {"place": places.name_of(values["until"]), **until},
         "timeout_ms": values.get("timeout_ms", "150"),
-        **{key: values[key] for key in ("vcpu", "per_attempt") if key in values},
+        **{key: values[key] for key in ("vcpu", "per_attempt", "skip") if key in values},
     }
 
 
-def _explained(error: ValidationError) -> str:
+def _explained(error: ValidationError, options: Mapping[_Table, str]) -> str:
     """The first thing that is wrong, in words without the model's."""
-    first = error.errors(include_url=False)[0]
+    found_wrong = error.errors(include_url=False)
+    # of "a text or a list of texts" the text's error says more
+    first = next((item for item in found_wrong if item["type"] != "list_type"), found_wrong[0])
     found = first["input"]
     shown = "" if isinstance(found, dict | list) else f", found {found!r}"
-    where = ".".join(str(part) for part in first["loc"] if "[" not in str(part))
-    return f"{where or 'the options'}: {first['msg']}{shown}"
+    parts = [part for part in first["loc"] if "[" not in str(part)]
+    where = ".".join(map(str, parts)) or "the options"
+    match parts:
+        case [str(key), int(number), *more] if (key, number) in options:
+            where = ": ".join([options[key, number], *map(str, more)])
+    return f"{where}: {what_is_wrong(first['msg'], shown)}"

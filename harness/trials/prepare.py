@@ -116,7 +116,7 @@ async def prepare_arms(request: Request, say: Say) -> list[PreparedArm]:
         rules = [rule for rule in model.rules if rule.name in used]
         require_vcpus(rules, machine.vcpus, request.guest.known_as)
     except ConfigurationError as error:
-        raise ConfigurationError(f"{request.target.file}: {error}") from error
+        raise ConfigurationError(f"{request.target.where}: {error}") from error
     warn_of_one_vcpu(machine.vcpus, request.guest.name, say)
     workload = await _workload(request, arms[0].kernel, say)
     kernels: dict[str, ReadyKernel] = {}
@@ -125,7 +125,7 @@ async def prepare_arms(request: Request, say: Say) -> list[PreparedArm]:
         if arm.kernel not in kernels:
             kernels[arm.kernel] = _ready_kernel(request, arm.kernel, machine, workload, say)
         prepared.append(await _prepare_arm(request, arm, kernels[arm.kernel], workload, say))
-    await _rehearse_inside(prepared, request.target.file, say)
+    await _rehearse_inside(prepared, request.target.where, say)
     return prepared
 
 
@@ -215,7 +215,7 @@ async def _workload(request: Request, kernel: str, say: Say) -> Path | None:
     source = request.project / "workloads" / workload.program
     if not source.is_file():
         raise ConfigurationError(
-            f"{request.target.file}: workload.program: {source.name!r}: there is no such file in "
+            f"{request.target.where}: workload.program: {source.name!r}: there is no such file in "
             f"{source.parent}"
         )
     if source.suffix != ".c":
@@ -244,7 +244,7 @@ async def _prepare_arm(
             failpoints = resolve_failpoints(model, arm, code, request.cache)
         except ConfigurationError as error:
             raise ConfigurationError(
-                f"{request.target.file}: arm {arm.name} on {ready.kernel.label}: {error}"
+                f"{request.target.where}: arm {arm.name} on {ready.kernel.label}: {error}"
             ) from error
     plan = ready.plan
     if model.own_initrd is not None:
@@ -274,7 +274,7 @@ async def _prepare_arm(
 
 def _debugger(request: Request) -> DebuggerModel | None:
     """What the kernel's debugger is asked. Raises ConfigurationError, UsageError."""
-    order, where = request.target.model.debugger, f"{request.target.file}: [debugger]"
+    order, where = request.target.model.debugger, f"{request.target.where}: [debugger]"
     if request.debugger_commands:
         where = "--ddb"
         try:
@@ -303,10 +303,10 @@ def _inside(request: Request, model: TargetModel, arm: ArmModel) -> tuple[GuestF
     try:
         return guest_failpoints(model, arm)
     except ConfigurationError as error:
-        raise ConfigurationError(f"{request.target.file}: {error}") from error
+        raise ConfigurationError(f"{request.target.where}: {error}") from error
 
 
-async def _rehearse_inside(arms: list[PreparedArm], file: Path, say: Say) -> None:
+async def _rehearse_inside(arms: list[PreparedArm], where: str, say: Say) -> None:
     """Sets every failpoint inside a guest once, before a trial depends on it: one boot a kernel.
 
     Raises ConfigurationError for a name or setting that the kernel does not take.
@@ -327,7 +327,7 @@ async def _rehearse_inside(arms: list[PreparedArm], file: Path, say: Say) -> Non
                         await rehearse(arm.guest_failpoints, guest.channel)
                     except ConfigurationError as error:
                         raise ConfigurationError(
-                            f"{file}: arm {arm.name} on {arm.kernel.label}: {error}"
+                            f"{where}: arm {arm.name} on {arm.kernel.label}: {error}"
                         ) from error
 
 

@@ -94,7 +94,7 @@ async def resume_campaign(
     request = recorded_request(plan, project, cache)
     if inputs_hash(request) != plan["inputs"]:
         raise ConfigurationError(
-            f"{request.target.file}, {request.guest.file} or the workload has changed since "
+            f"{request.target.where}, {request.guest.file} or the workload has changed since "
             f"{folder.name} was started: start a new campaign, or put the files back"
         )
     arms = await prepare_arms(request, watcher.say)

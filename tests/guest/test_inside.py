@@ -130,6 +130,27 @@ def test_a_function_fails_as_often_as_asked(trials: dict[str, dict[str, Any]]) -
     assert record["settings"]["no-permission"]["counters"] == {"fired": 7}
 
 
+def test_pages_fail_for_the_workload_only(trials: dict[str, dict[str, Any]]) -> None:
+    record = trials["pages"]
+    fields, counters = record["workload_fields"], record["settings"]["no-page"]["counters"]
+    assert (record["verdict"], fields["errno"]) == ("reproduced", 12)
+    # starting it takes some of the hundred pages that are let by, the pipes 200: 30 % of the rest
+    assert 15 <= fields["refused"] <= counters["fired"] <= 120
+
+
+@pytest.mark.parametrize(
+    ("arm", "failpoint", "errno", "times"),
+    [("futex", "no-futex", 14, 11), ("blocks", "bad-block", 5, 9)],
+)
+def test_futexes_and_requests_fail_as_often_as_asked(
+    trials: dict[str, dict[str, Any]], arm: str, failpoint: str, errno: int, times: int
+) -> None:
+    record = trials[arm]
+    fields = record["workload_fields"]
+    assert (record["verdict"], fields["errno"], fields["refused"]) == ("reproduced", errno, times)
+    assert record["settings"][failpoint]["counters"] == {"fired": times}
+
+
 def test_gdb_makes_an_unhooked_function_return(trials: dict[str, dict[str, Any]]) -> None:
     record = trials["gdb"]
     forced, fields = record["settings"]["forced-error"], record["workload_fields"]
