@@ -3,40 +3,16 @@
 
 import asyncio
 import struct
-import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
 from harness.console.frames import MAX_PAYLOAD, TERMINAL, Frame, FrameDecoder, FrameType, encode
+from harness.console.guest_channel import ChannelLostError, GuestChannel
 from harness.errors import GuestError
 
 UPLOAD_CHUNK = 1024
 _STATUS = struct.Struct("<I")
-_LOGGED = 512  # bytes of a frame that its line in the log shows
-
-
-class ChannelLostError(GuestError):
-    """The channel ended or was corrupted; the guest cannot be driven any more."""
-
-
-@dataclass(frozen=True)
-class CommandResult:
-    """Exit status (128 + signal where one ended it) and output, stderr merged in."""
-
-    status: int
-    output: bytes
-
-
-class CommandFailedError(GuestError):
-    """A command that had to succeed in the guest did not."""
-
-    @classmethod
-    def of(cls, command: str, result: CommandResult) -> "CommandFailedError":
-        """The error with the end of what the command said."""
-        text = result.output.decode(errors="replace").strip()
-        return cls(f"in the guest, `{command}` ended with status {result.status}: {text[-2000:]}")
 
 
 class RemoteCommand:
@@ -86,22 +62,18 @@ class RemoteCommand:
         await self._channel.send(Frame(FrameType.KILL, self._request, bytes([signal])))
 
 
-class ControlChannel:
+class ControlChannel(GuestChannel):
     """One guest's control channel over an already connected stream.
 
-    Every frame, sent or received, is a line of `log`, so that a person can read what was done.
-    All methods raise ChannelLostError once the other end is gone.
+    Every frame, sent or received, is a line of its log.
     """
 
     def __init__(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, log: TextIO
     ) -> None:
+        super().__init__(log)
         self._reader = reader
         self._writer = writer
-        self._log = log
-        self._opened = time.monotonic()
-        self.log_error: OSError | None = None
-        """Why the log could not be written, if so (a full disk)."""
         self._answers: dict[int, asyncio.Queue[Frame]] = {}
         self._next_request = 1
         self._ready = asyncio.Event()
@@ -115,21 +87,13 @@ class ControlChannel:
         try:
             while data := await self._reader.read(65536):
                 for frame in decoder.feed(data):
-                    self._note("<", frame)
+                    self.note("<", frame.name, frame.id, frame.payload)
                     self._dispatch(frame)
         except (GuestError, OSError) as error:
             reason = f"the control channel broke: {error}"
         finally:
             self.lost_reason = reason
             self._lost.set()
-
-    def _note(self, direction: str, frame: Frame) -> None:
-        seconds = time.monotonic() - self._opened
-        text = frame.payload[:_LOGGED].decode(errors="backslashreplace")
-        try:
-            self._log.write(f"{seconds:10.4f} {direction} {frame.name} {frame.id} {text!r}\n")
-        except OSError as error:
-            self.log_error = error
 
     def _dispatch(self, frame: Frame) -> None:
         if frame.type == FrameType.READY:
@@ -151,7 +115,7 @@ class ControlChannel:
         """Writes one frame."""
         if self._lost.is_set():
             raise ChannelLostError(self.lost_reason or "the control channel is gone")
-        self._note(">", frame)
+        self.note(">", frame.name, frame.id, frame.payload)
         try:
             self._writer.write(encode(frame))
             await self._writer.drain()
@@ -210,20 +174,6 @@ class ControlChannel:
         flags = TERMINAL if terminal else 0
         await self.send(Frame(FrameType.EXEC, request, command.encode(), flags))
         return RemoteCommand(self, request, answers)
-
-    async def run(self, command: str) -> CommandResult:
-        """Runs a shell command to its end."""
-        running = await self.start(command)
-        output = b"".join([chunk async for chunk in running.output()])
-        assert running.status is not None
-        return CommandResult(running.status, output)
-
-    async def check(self, command: str) -> bytes:
-        """Output of a shell command that must exit with 0, else CommandFailedError."""
-        result = await self.run(command)
-        if result.status != 0:
-            raise CommandFailedError.of(command, result)
-        return result.output
 
     async def put(self, source: Path, destination: str, mode: int = 0o755) -> None:
         """Copies a file of the host into the guest."""

@@ -13,7 +13,6 @@ import logging
 import shlex
 import socket
 import threading
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ import paramiko
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from harness.console.channel import ChannelLostError, CommandFailedError, CommandResult
+from harness.console.guest_channel import ChannelLostError, GuestChannel
 from harness.errors import GuestError
 
 T = TypeVar("T")
@@ -33,7 +32,6 @@ STEP_SECONDS = 60.0
 """Longest wait for one step of the handshake; a guest under TCG on a busy host is slow."""
 _RETRY_SECONDS = 0.2
 _CHUNK = 1 << 16
-_LOGGED = 512  # bytes of output that a line in the log shows
 _WITHOUT_STATUS = 255
 """A command that ended without a status: a signal took it, its shell included."""
 _FAILURES = (paramiko.SSHException, OSError, EOFError)
@@ -162,30 +160,18 @@ class SshCommand:
             await self._owner.run(f"kill -{signal} -{group}")
 
 
-class SshChannel:
-    """One guest's SSH connection. Every operation is a line of `log`, for a person to read."""
+class SshChannel(GuestChannel):
+    """One guest's SSH connection. Every operation is a line of its log."""
 
     def __init__(self, login: Login, log: TextIO) -> None:
+        super().__init__(log)
         self._login = login
-        self._log = log
-        self._opened = time.monotonic()
         self._transport: paramiko.Transport | None = None
         self._socket: socket.socket | None = None
         self._commands = 0
         self._closed = False
         self.waits_for: str | None = None
         """What has not happened yet, for the message of whoever loses patience."""
-        self.log_error: OSError | None = None
-        """Why the log could not be written, if so (a full disk)."""
-
-    def note(self, direction: str, what: str, number: int, text: bytes = b"") -> None:
-        """Writes a line of the log."""
-        seconds = time.monotonic() - self._opened
-        shown = text[:_LOGGED].decode(errors="backslashreplace")
-        try:
-            self._log.write(f"{seconds:10.4f} {direction} {what} {number} {shown!r}\n")
-        except OSError as error:
-            self.log_error = error
 
     async def connect(self, host: str, port: int) -> None:
         """Logs in, trying again while nobody listens; the caller bounds the time.
@@ -279,20 +265,6 @@ class SshChannel:
             return session
 
         return SshCommand(self, number, await self._asked(begin))
-
-    async def run(self, command: str) -> CommandResult:
-        """Runs a shell command to its end."""
-        running = await self.start(command)
-        output = b"".join([chunk async for chunk in running.output()])
-        assert running.status is not None
-        return CommandResult(running.status, output)
-
-    async def check(self, command: str) -> bytes:
-        """Output of a shell command that must exit with 0, else CommandFailedError."""
-        result = await self.run(command)
-        if result.status != 0:
-            raise CommandFailedError.of(command, result)
-        return result.output
 
     async def put(self, source: Path, destination: str, mode: int = 0o755) -> None:
         """Copies a file of the host into the guest."""

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from itertools import count
 
-from harness.console.channel import CommandFailedError
+from harness.console.guest_channel import CommandFailedError
 from harness.errors import GuestError, InfrastructureError
 from harness.qemu.guest import GuestFiles, started_guest
 from harness.qemu.snapshot import Snapshot, memory_of, save_snapshot, snapshot_storage

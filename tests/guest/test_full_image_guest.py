@@ -16,7 +16,7 @@ import psutil
 import pytest
 from running import PROJECT, Harness, make_project
 
-from harness.console.channel import CommandFailedError
+from harness.console.guest_channel import CommandFailedError
 from harness.console.ssh import new_key
 from harness.disk_tools import missing_disk_tools
 from harness.errors import InfrastructureError

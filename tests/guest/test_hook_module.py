@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from running import PROJECT
 
-from harness.console.channel import ChannelLostError, ControlChannel
+from harness.console.channel import ControlChannel
+from harness.console.guest_channel import ChannelLostError
 from harness.errors import ConfigurationError
 from harness.failpoints.grammar import parse_setting
 from harness.failpoints.inside import HookFailpoint, Reading

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Protocol
 
-from harness.console.channel import CommandResult
+from harness.console.guest_channel import CommandResult
 from harness.errors import ConfigurationError
 from harness.failpoints.grammar import Setting, Term, parse_setting
 

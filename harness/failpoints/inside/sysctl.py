@@ -12,7 +12,7 @@ import re
 import shlex
 from dataclasses import dataclass
 
-from harness.console.channel import CommandResult
+from harness.console.guest_channel import CommandResult
 from harness.errors import ConfigurationError
 from harness.failpoints.grammar import PPM_ALWAYS, Action, Setting, Term, parse_setting
 from harness.failpoints.inside.base import Reading, Shell, same_effect, unknown

@@ -10,13 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.console.channel import (
-    UPLOAD_CHUNK,
-    ChannelLostError,
-    CommandFailedError,
-    ControlChannel,
-)
+from harness.console.channel import UPLOAD_CHUNK, ControlChannel
 from harness.console.frames import TERMINAL, Frame, FrameDecoder, FrameType, encode
+from harness.console.guest_channel import ChannelLostError, CommandFailedError
 from harness.errors import GuestError
 
 

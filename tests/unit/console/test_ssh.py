@@ -12,8 +12,7 @@ import pytest
 from ssh_server import Server, refuse_sessions, silent_server, ssh_server
 
 from harness.console import ssh
-from harness.console.channel import ChannelLostError, CommandFailedError
-from harness.console.guest_channel import GuestChannel
+from harness.console.guest_channel import ChannelLostError, CommandFailedError, GuestChannel
 from harness.console.ssh import HostKeyChangedError, Login, SshChannel, new_key
 from harness.errors import GuestError
 

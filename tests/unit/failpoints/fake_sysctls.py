@@ -4,7 +4,7 @@
 import re
 import shlex
 
-from harness.console.channel import CommandResult
+from harness.console.guest_channel import CommandResult
 
 _TERM = re.compile(
     r"((?:\d*\.?\d+%|\d+\*)*)(off|return|sleep|panic|break|print|pause|yield|delay)"

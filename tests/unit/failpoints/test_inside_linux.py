@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.console.channel import CommandResult
+from harness.console.guest_channel import CommandResult
 from harness.errors import ConfigurationError
 from harness.failpoints.grammar import parse_setting
 from harness.failpoints.inside import FaultInjection, HookFailpoint, Reading

@@ -5,7 +5,7 @@ import asyncio
 
 import pytest
 
-from harness.console.channel import CommandResult
+from harness.console.guest_channel import CommandResult
 from harness.errors import GuestError
 from harness.failpoints.grammar import parse_setting
 from harness.failpoints.inside import HookFailpoint
