@@ -9,8 +9,10 @@ its id). Commands and names: git-fetch(1), git-ls-remote(1), gitrevisions(7).
 
 import re
 import subprocess
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from difflib import get_close_matches
 from hashlib import sha256
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from harness.progress import Say
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _ABBREVIATED = re.compile(r"[0-9a-f]{7,64}")
+_SHOWN = 5
 _QUIET = {
     "GIT_TERMINAL_PROMPT": "0",  # a password is asked of nobody
     "GIT_OPTIONAL_LOCKS": "0",  # a user's repository is only read
@@ -48,7 +51,7 @@ def local_commit(repository: Path, ref: str, where: str) -> Commit:
             f"{where}: {repository} is no git repository ({error.said})"
         ) from error
     if (found := _resolve(repository, ref)) is None:
-        near = ", ".join(_names_like(repository, ref))
+        near = ", ".join(_alike(_short_names(repository), ref))
         raise ConfigurationError(
             f"{where}: the repository {repository} has no commit {ref!r}"
             + (f"; similar: {near}" if near else "; `git fetch` it there first")
@@ -121,10 +124,15 @@ def _resolve(repository: Path, ref: str) -> str | None:
     return found
 
 
-def _names_like(repository: Path, ref: str) -> list[str]:
-    names = _git(repository, "for-each-ref", "--format=%(refname:short)").split()
+def _short_names(repository: Path) -> list[str]:
+    return _git(repository, "for-each-ref", "--format=%(refname:short)").split()
+
+
+def _alike(names: Iterable[str], ref: str) -> list[str]:
     wanted = ref.lower()
-    return [name for name in names if wanted in name.lower() or name.lower() in wanted][-5:]
+    names = sorted(name for name in names if not name.endswith("^{}"))
+    parts = [name for name in names if wanted in name.lower() or name.lower() in wanted]
+    return parts[-_SHOWN:] or get_close_matches(ref, names, n=_SHOWN)
 
 
 def _kept(mirror: Path, ref: str) -> str | None:
@@ -140,7 +148,8 @@ def _kept(mirror: Path, ref: str) -> str | None:
 
 def _fetched(mirror: Path, url: str, ref: str, where: str, say: Say) -> str:
     try:
-        if name := _name_there(url, ref):
+        names = _names_there(url)
+        if name := _full_name(names, ref):
             say(f"fetching {ref} of {url}")
             _fetch(mirror, url, say, "--depth=1", f"+{name}:{name}")
             return _resolved(mirror, name)
@@ -150,6 +159,8 @@ def _fetched(mirror: Path, url: str, ref: str, where: str, say: Say) -> str:
             with suppress(CommandError):
                 _fetch(mirror, url, say, "--depth=1", f"+{ref}:refs/harness/{ref}")
                 return _resolved(mirror, ref)
+        if not _may_be_in_history(names, ref):
+            raise _no_such(url, ref, [re.sub("^refs/[a-z]*/", "", name) for name in names], where)
         say(f"fetching the whole history of {url}, because {ref} is no branch or tag of it")
         whole = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"]
         shallow = ["--unshallow"] if (mirror / "shallow").is_file() else []
@@ -163,12 +174,16 @@ def _fetched(mirror: Path, url: str, ref: str, where: str, say: Say) -> str:
             f"{error.said}\n  see to the network, or name a local repository that has the commit"
         ) from error
     if (found := _resolve(mirror, ref)) is None:
-        near = ", ".join(_names_like(mirror, ref))
-        raise ConfigurationError(
-            f"{where}: the repository {url} has no branch, tag or commit {ref!r}"
-            + (f"; similar: {near}" if near else "")
-        )
+        raise _no_such(url, ref, _short_names(mirror), where)
     return found
+
+
+def _no_such(url: str, ref: str, names: Iterable[str], where: str) -> ConfigurationError:
+    near = ", ".join(_alike(names, ref))
+    return ConfigurationError(
+        f"{where}: the repository {url} has no branch, tag or commit {ref!r}"
+        + (f"; similar: {near}" if near else "")
+    )
 
 
 def _resolved(mirror: Path, name: str) -> str:
@@ -178,16 +193,28 @@ def _resolved(mirror: Path, name: str) -> str:
     return found
 
 
-def _name_there(url: str, ref: str) -> str | None:
-    """The full name of a tag or branch of the repository."""
-    if re.search(r"[~^]", ref):
-        return None
+def _names_there(url: str) -> frozenset[str]:
+    """The full names of the repository's branches and tags, and HEAD."""
     listing = run(["git", *_PATIENCE, "ls-remote", "--", url], extra=_QUIET).decode()
-    names = {line.split("\t")[1] for line in listing.splitlines() if "\t" in line}
+    return frozenset(line.split("\t")[1] for line in listing.splitlines() if "\t" in line)
+
+
+def _full_name(names: frozenset[str], ref: str) -> str | None:
+    """Of a tag or branch."""
     for name in (ref, f"refs/tags/{ref}", f"refs/heads/{ref}"):
         if name.startswith("refs/") and name in names:
             return name
     return None
+
+
+def _may_be_in_history(names: frozenset[str], ref: str) -> bool:
+    """Whether the whole history may have what no name there is for (gitrevisions(7))."""
+    base = re.split(r"[~^]", ref)[0]
+    return (
+        base == "HEAD"
+        or _full_name(names, base) is not None
+        or re.fullmatch(r"(?:.*-g)?[0-9a-f]{4,64}", base) is not None
+    )
 
 
 def _fetch(mirror: Path, url: str, say: Say, *what: str) -> None:

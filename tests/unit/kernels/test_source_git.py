@@ -121,6 +121,14 @@ def test_a_ref_that_does_not_exist(history: FakeLinux) -> None:
         history.build(git="../tree", ref="v22")
 
 
+def test_a_misspelt_name_does_not_fetch_the_whole_history(history: FakeLinux) -> None:
+    history.git("branch", "releng/13.2")
+    for ref in ("releng/13.9", "releng/13.9~2"):
+        with pytest.raises(ConfigurationError, match=rf"'{ref}'; similar: releng/13\.2"):
+            history.build(git=_url(history), ref=ref)
+    assert not any("whole history" in line for line in history.said)
+
+
 def test_a_folder_that_is_no_repository(fake_linux: FakeLinux) -> None:
     with pytest.raises(ConfigurationError, match=r"ref = 'v1'.*is no git repository"):
         fake_linux.build(git="../tree", ref="v1")
