@@ -44,7 +44,7 @@ CHANNEL = Need(
 )
 _ARM64_ELF = "kernel.full"
 _HEADER_BYTES = 64
-_BANNER = re.compile(rb"FreeBSD (\d+\.\d[!-~]*)")
+_BANNER = re.compile(rb"FreeBSD (\d+\.\d+-[A-Z][!-~]*)")
 
 
 def own_kernel(
