@@ -130,14 +130,18 @@ class Watch:
         self.ended.set()
 
     def on_exit(self, status: int) -> None:
-        """Takes in that QEMU has ended, after all of the console was read.
-
-        A boot test ends so where its guest says that it powers off or restarts. A guest that resets
-        without a word (a triple fault) ends QEMU in the same way, and has not survived.
-        """
+        """Takes in that QEMU has ended, after all of the console was read."""
         if not self.arm.boot_only or status != 0 or not self.guest.console.received:
             self.seen.lost = f"QEMU ended with status {status} during the trial"
-            return
+        else:
+            self.end_of_boot_test()
+
+    def end_of_boot_test(self) -> None:
+        """Takes in that its guest has gone off, after all of the console was read.
+
+        A boot test ends so where its guest says that it powers off or restarts. A guest that resets
+        without a word (a triple fault) goes in the same way, and has not survived.
+        """
         farewell = SYSTEMS[self.arm.system].farewell
         if farewell is not None and farewell.search(self._tail):
             self.seen.powered_off = True
@@ -318,7 +322,7 @@ class Watch:
         if not self.arm.dump_memory:
             return
         why = await shut_down(self.guest.monitor)
-        if self.seen.lost is None:
+        if self.seen.lost is None and not self.arm.boot_only:
             self.seen.lost = f"the guest shut itself down ({why}) during the trial"
         self.ended.set()
 
@@ -412,6 +416,8 @@ async def watch_until_end(
         if watch.hung:
             await _record_hang(watch)
         await guest.console.settled(_DRAIN_SECONDS)
+        if shut_itself_down and watch.arm.boot_only and not exited.done():
+            watch.end_of_boot_test()
     finally:
         await returns.end()
         tasks = [task for task in (workload, life, exited, ended, down) if task is not None]
