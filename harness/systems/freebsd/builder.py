@@ -192,6 +192,8 @@ class _Make:
             f"-j{max(2, len(os.sched_getaffinity(0)))}",
             "-DWITH_AUTO_OBJ",
             "-DWITHOUT_CLEAN",
+            # release 15 would build LLVM's nm, objcopy and the like
+            "-DWITHOUT_LLVM_BINUTILS",
             f"TARGET={arch.target}",
             f"TARGET_ARCH={arch.target_arch}",
             f"KERNCONF={IDENT}",
