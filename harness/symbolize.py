@@ -7,6 +7,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
 
@@ -276,8 +277,12 @@ def symbolize_lines(lines: Iterable[str], source: SourceLines) -> Iterator[str]:
     an address, and gets its function, too. The frames inlined there come in lines of their own
     before it, marked [inline]; other lines stay as they are.
     """
-    for line in lines:
-        yield from _symbolized(line, source)
+    for line, following in pairwise(chain(lines, [""])):
+        # of such a frame the address says more than the names before it, one of them its caller's
+        if _ADDRESS.match(following) and not _ADDRESS.match(line):
+            yield line
+        else:
+            yield from _symbolized(line, source)
 
 
 def _symbolized(line: str, source: SourceLines) -> Iterator[str]:

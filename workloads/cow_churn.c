@@ -275,13 +275,12 @@ static void press(size_t pages)
 	_exit(0);
 }
 
-/* Some of a worker's pages should go first; those that have gone are counted. */
+/* Some of a worker's pages should go first. */
 static void name_for_eviction(void *base, size_t pages)
 {
 	size_t first = next_random(&random_state) % pages;
 	size_t many = 1 + next_random(&random_state) % (pages - first);
 
-	shared->evicted += pages - (size_t)resident(base, pages);
 	give_away(page_at_plain(base, first), many);
 }
 
@@ -320,13 +319,13 @@ static void churn_worker(const struct churn *how)
 		fail_to_run("pthread_create: %s", strerror(errno));
 	while (seconds_since_start() < how->seconds && generation <= how->rounds &&
 	       getppid() == first_process) {
+		if (how->pressure_pages)
+			shared->evicted += how->pages - (size_t)resident(base, how->pages);
 		pid_t child = forked();
 		size_t shuffle = next_random(&random_state) % how->pages;
 
 		if (child == 0)
 			churn_child(how, base, generation, how->chain);
-		if (how->pressure_pages)
-			name_for_eviction(base, how->pages);
 		for (size_t k = 0; k < how->pages; k++) {
 			size_t i = nth(how, k, shuffle);
 
@@ -338,6 +337,8 @@ static void churn_worker(const struct churn *how)
 			plant_in(how, base, how->pages / 2, generation);
 		atomic_fetch_add(&shared->writes, how->pages);
 		reap(child, "child");
+		if (how->pressure_pages)	/* now, while nobody else has them: Linux refuses others */
+			name_for_eviction(base, how->pages);
 		atomic_fetch_add(&shared->rounds, 1);
 	}
 	if (how->neighbours) {

@@ -130,10 +130,12 @@ def test_a_panic_of_freebsd(lines: SourceLines) -> None:
     other = f"\t pc = {start + offset:#018x}  lr = 0x0000000000001130"
     first = f"\t pc = {start:#018x}  lr = {start + offset:#018x}"
     outside = "\t pc = 0xffff000000000001  lr = 0x0000000000001130"
-    assert list(symbolize_lines([frame, other, first, outside], lines)) == [
+    names = f"main() at work+{offset:#x}"
+    assert list(symbolize_lines([frame, names, other, first, outside], lines)) == [
         "inner crash.c:8 [inline]",
         "outer crash.c:13 [inline]",
         f"{frame} crash.c:17",
+        names,
         "\tinner crash.c:8 [inline]",
         "\touter crash.c:13 [inline]",
         f"{other}  work+{offset:#x} crash.c:17",
