@@ -18,7 +18,9 @@ from harness.progress import Say
 
 _SAY_SECONDS = 5.0
 _POLL_SECONDS = 0.02
-_PATIENCE_SECONDS = 5.0
+_PATIENCE_SECONDS = 30.0
+"""For make to remove what is half written: on a busy host that takes long, and what make is killed
+in, the next build must take for half written as a whole."""
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True)
 # A signal to make alone stops no compiler that make's shells have started, and a killed harness can
