@@ -48,6 +48,7 @@ struct stamp {
 /* What the processes tell the first one, which prints it. */
 struct shared {
 	_Atomic uint64_t forks, writes, refused, lost, sigsegv, sigbus, evicted, rounds;
+	_Atomic uint64_t steps;	/* of any process that works: the first one only looks on */
 	_Atomic int phase;
 };
 
@@ -336,6 +337,7 @@ static void churn_worker(const struct churn *how)
 		if (how->plant && generation == 4)
 			plant_in(how, base, how->pages / 2, generation);
 		atomic_fetch_add(&shared->writes, how->pages);
+		shared->steps++;
 		reap(child, "child");
 		if (how->pressure_pages)	/* now, while nobody else has them: Linux refuses others */
 			name_for_eviction(base, how->pages);
@@ -409,7 +411,10 @@ static void evict(void *base, size_t pages, size_t hog_pages)
 
 		for (size_t i = 0; i < hog_pages; i++) {
 			all[i * page_bytes] = 1;
-			if (i % (HOG_CHUNK / page_bytes) == 0 && !resident(base, pages))
+			if (i % (HOG_CHUNK / page_bytes))
+				continue;
+			shared->steps++;
+			if (!resident(base, pages))
 				break;
 		}
 		_exit(0);
@@ -467,6 +472,7 @@ static void refuse_attempt(const struct refuse *how)
 		aim = AIM_NOBODY;
 		while (refusals)
 			;
+		shared->steps++;
 	}
 	aim = AIM_STOP;
 	pthread_join(thread, NULL);
@@ -503,10 +509,11 @@ static unsigned long long counted(void)
 
 static void heartbeat(const char *event)
 {
-	report(event, ",\"forks\":%llu,\"writes\":%llu,\"rounds\":%llu,\"refused\":%llu,"
+	report(event, ",\"progress\":%llu,\"forks\":%llu,\"writes\":%llu,\"rounds\":%llu,\"refused\":%llu,"
 	       "\"evicted\":%llu,\"lost\":%llu,\"sigsegv\":%llu,\"sigbus\":%llu,"
 	       "\"counter\":%llu",
-	       (unsigned long long)shared->forks, (unsigned long long)shared->writes,
+	       (unsigned long long)shared->steps, (unsigned long long)shared->forks,
+	       (unsigned long long)shared->writes,
 	       (unsigned long long)shared->rounds, (unsigned long long)shared->refused,
 	       (unsigned long long)shared->evicted, (unsigned long long)shared->lost,
 	       (unsigned long long)shared->sigsegv, (unsigned long long)shared->sigbus, counted());
