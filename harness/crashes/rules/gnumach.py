@@ -130,9 +130,10 @@ GRAMMAR = Grammar(
     headings=r"(?!)",
     sections=r"(?!)",
     elsewhere=r"(?!)",
-    ends=r"^db(?:\{\d{1,3}\})?> |Debugger invoked|: kernel_trap: trap|In tight loop",
+    ends=r"^db(?:\{\d{1,3}\})?> |Debugger invoked, but|: kernel_trap: trap|In tight loop",
     marks=("Stopped", "db> ", "db{", "Debugger invoked", ": trap", "In tight loop"),
-    absorbed=r"panic |kernel trap|Stopped\s|page fault at|DOUBLE FAULT",
+    # kern/debug.c: Debugger() stops in the debugger by a breakpoint, which is no crash of its own
+    absorbed=r"panic |kernel trap|Kernel Breakpoint trap|Stopped\s|page fault at|DOUBLE FAULT",
     introduced=r"(?!)",
     harmless=r"(?!)",
     generic=(
