@@ -9,8 +9,10 @@ _LOOKED_AT = 4 << 20
 # The rarest first: where two have as many marks, it wins.
 _MARKS: dict[str, re.Pattern[bytes]] = {
     "gnumach": re.compile(
-        rb"^GNU Mach \d|\{cpu\d{1,3}\} |^panic \S{1,200}\.[ch]:\d|^Kernel [A-Z][\w ]{2,40} trap, "
-        rb"|^kernel trap, type \d|\.\./(?:kern|vm|ipc|i386|device|ddb)/\w{1,60}\.c:\d",
+        # its lines end with "\n\r"
+        rb"^\r?(?:GNU Mach \d|panic \S{1,200}\.[ch]:\d|Kernel [A-Z][\w ]{2,40} trap, "
+        rb"|kernel trap, type \d)|\{cpu\d{1,3}\} "
+        rb"|\.\./(?:kern|vm|ipc|i386|device|ddb)/\w{1,60}\.c:\d",
         re.M,
     ),
     "freebsd": re.compile(
