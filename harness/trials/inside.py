@@ -103,14 +103,18 @@ class GuestSettings:
             command = failpoint.workload_command(command)
         return command
 
-    async def finish(self, shell: Shell) -> None:
-        """Reads them all and puts them back, as far as the guest still answers."""
+    async def finish(self, shell: Shell, *, put_back: bool = True) -> None:
+        """Reads them all and puts them back, as far as the guest still answers.
+
+        Where they are not put back, who is held by them is still to be looked at.
+        """
         try:
             async with asyncio.timeout(_SECONDS):
                 for failpoint in self._failpoints:
                     if failpoint.name in self._before:
                         self._after[failpoint.name] = await failpoint.read(shell)
-                        await failpoint.reset(shell, self._before[failpoint.name])
+                        if put_back:
+                            await failpoint.reset(shell, self._before[failpoint.name])
         except TimeoutError:
             self._note = f"the guest did not answer within {_SECONDS:g} s"
         except (GuestError, ConfigurationError, ValueError) as error:

@@ -127,7 +127,8 @@ async def _run_trial(
             await watch_until_end(watch, failpoints, returns, command)
             stopped = debugger is not None and watch.crashed
             if guest.process.exit_status is None and not arm.boot_only and not stopped:
-                await settings.finish(guest.channel)
+                looked_at = debugger is not None and watch.hung
+                await settings.finish(guest.channel, put_back=not looked_at)
             if arm.dump_memory and watch.shows_trouble and guest.process.exit_status is None:
                 watch.notes.append(await record_memory(guest, arm, folder))
         except GuestError as error:

@@ -8,7 +8,7 @@ import pytest
 from harness.console.guest_channel import CommandResult
 from harness.errors import GuestError
 from harness.failpoints.grammar import parse_setting
-from harness.failpoints.inside import HookFailpoint
+from harness.failpoints.inside import HookFailpoint, Reading, Shell
 from harness.trials import inside
 from harness.trials.inside import GuestSettings, rehearse
 
@@ -28,3 +28,41 @@ def test_a_shell_that_is_held_is_not_waited_for_for_ever(monkeypatch: pytest.Mon
         asyncio.run(GuestSettings(points).set(Paused()))
     with pytest.raises(GuestError, match="were not set within"):
         asyncio.run(rehearse(points, Paused()))
+
+
+class Recorded(HookFailpoint):
+    """A failpoint that only notes what is done to it."""
+
+    async def set(self, shell: Shell) -> Reading:
+        return Reading("off")
+
+    async def read(self, shell: Shell) -> Reading:
+        return Reading("pause", {"paused_threads": 2}, status="who is paused")
+
+    async def reset(self, shell: Shell, before: Reading) -> None:
+        assert isinstance(shell, Touched)
+        shell.reset.append(self.name)
+
+
+class Touched(Paused):
+    """A guest, and which failpoints were put back in it."""
+
+    def __init__(self) -> None:
+        self.reset: list[str] = []
+
+
+@pytest.mark.parametrize("put_back", [True, False])
+def test_who_is_held_stays_so_where_a_debugger_is_to_be_asked(put_back: bool) -> None:
+    guest = Touched()
+    settings = GuestSettings([Recorded("held", "open", parse_setting("pause"))])
+
+    async def trial() -> None:
+        await settings.set(guest)
+        await settings.finish(guest, put_back=put_back)
+
+    asyncio.run(trial())
+    assert guest.reset == (["held"] if put_back else [])
+    record = settings.record()["held"]
+    assert (record.before, record.after, record.counters, record.status) == (
+        "off", "pause", {"paused_threads": 2}, "who is paused",
+    )  # fmt: skip
