@@ -30,7 +30,7 @@ class SettingRecord:
     """One failpoint that is set by name: what was asked for, and what there was to see of it.
 
     `before` and `after` are the kernel's words, None where it could not be asked; `counters` are
-    those that the mechanism has (docs/failpoints.md), `status` what else the kernel says at the end.
+    those that the mechanism has (docs/failpoints.md), `status` is what else the kernel says of it.
     """
 
     mechanism: str
