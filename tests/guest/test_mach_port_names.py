@@ -2,6 +2,7 @@
 """The target mach-port-names on the distribution's kernels: the report's deadlock, forced."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ TARGET = "mach-port-names"
 SYMPTOM = "deadlock of the wiring and the unwiring thread"
 ENDLESS_WALK = "livelock: a walk of the map's entries has no end"
 CAMPAIGN_SECONDS = 600
+SOURCE = os.environ.get("HARNESS_GNUMACH_SRC")
+BUILD_SECONDS = 3000
 TRIALS = 2
 
 pytestmark = [pytest.mark.guest, pytest.mark.timeout(CAMPAIGN_SECONDS + 60)]
@@ -127,3 +130,26 @@ def test_what_the_fix_leaves_open(tmp_path: Path) -> None:
         trial = json.loads(file.read_bytes())
         assert trial["verdict"] == "survived", trial["reason"]
         assert min(trial["workload_fields"]["progress"]) > 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(BUILD_SECONDS + 60)
+@pytest.mark.skipif(
+    SOURCE is None,
+    reason="HARNESS_GNUMACH_SRC names no git repository of GNU Mach (docs/gnumach.md)",
+)
+@pytest.mark.parametrize(
+    ("guest", "tree"),
+    [("gnumach-i686", "df19628b..1a4ce715"), ("gnumach-x86_64", "40166870")],
+)
+def test_kernels_from_source(guest: str, tree: str, tmp_path: Path) -> None:
+    """i686: before and after the series; x86-64: a later tree with and without the patches."""
+    harness = Harness(PROJECT, tmp_path / "results")
+    done = harness.run(
+        "repro", TARGET, "--guest", guest, "--source", f"{SOURCE}@{tree}", "--trials", "1",
+        "--seed", "5", "--json", seconds=BUILD_SECONDS,
+    )  # fmt: skip
+    assert done.out, done.err
+    arms = done.document["arms"]
+    assert list(arms["buggy"]["symptoms"]) == [SYMPTOM]
+    assert arms["fixed"]["reproduced"] == 0
