@@ -51,7 +51,7 @@ SYSCTL = Mechanism(
     modifiers=frozenset(Modifier) - {Modifier.VCPU},
     why_not=MappingProxyType({Modifier.VCPU: _NO_VCPU_INSIDE}),
     max_terms=20,  # kern_fail.c: FP_MAX_ENTRY_COUNT
-    # kern_fail.c: MAX_FAIL_POINT_BUF is 1023, and sysctl(8) sends the text's end, too. With one byte
+    # kern_fail.c: MAX_FAIL_POINT_BUF is 1023, and sysctl(8) sends the text's end, too. With a byte
     # more fail_point_sysctl() returns with a lock held: 13.2 with INVARIANTS panics
     max_bytes=1022,
     systems=frozenset({"freebsd"}),
