@@ -54,13 +54,13 @@ def text_diagram(
         return ""
     if column_width is None:
         longest = max((len(row.text) for row in rows if row.column != ASIDE), default=0)
-        column_width = min(longest + _MARGIN, _WIDTH_IN_MAILS)
+        column_width = min(longest + _MARGIN, _ROOM_IN_MAILS // min(max(len(columns), 1), 2))
     lines = [_line("ms", columns, column_width), _line("", ["-" * 12] * len(columns), column_width)]
     open_spans: dict[str, set[int]] = {column: set() for column in columns}
     for row in rows:
         time = f"{(row.time_ns - rows[0].time_ns) / 1e6:.3f}"
         if row.column == ASIDE:
-            width = max(column_width * len(columns), _WIDTH_IN_MAILS)
+            width = max(column_width * len(columns), _ROOM_IN_MAILS)
             for text in _wrapped(f"{ASIDE}: {row.text}", width):
                 lines.append(_line(time, [text], width))
                 time = ""
@@ -87,7 +87,7 @@ ASIDE = "workload"
 
 _TIME_WIDTH = 10
 _MARGIN = 6  # two glyphs, and room before the next column
-_WIDTH_IN_MAILS = 33
+_ROOM_IN_MAILS = 66
 _GLYPHS = {
     "begin": ("┌ ", "│ "),
     "end": ("└ ", "  "),

@@ -134,6 +134,20 @@ def test_commands_that_print_fail_end_or_do_not(harness: Harness) -> None:
     assert status == 1 and "not ended" in reason
 
 
+def test_a_place_in_a_module(harness: Harness) -> None:
+    done = harness.run(
+        "run", "--modules", "lzo_rle,zram", "--setup", "echo 800K > /sys/block/zram0/disksize",
+        "--failpoint", "zram!zram_free_page:after(zs_free)=delay(1000)", "--trials", "2",
+        # what is written over is freed: ten pages, two times
+        "--command", "for i in 1 2 3; do dd if=/dev/urandom of=/dev/zram0 bs=4k count=10; done",
+        seconds=300,
+    )  # fmt: skip
+    assert done.status == 0, done.err
+    for text in harness.finished().values():
+        held = json.loads(text)["failpoints"]["failpoint-1"]
+        assert held["delayed"] == 20
+
+
 def test_an_initramfs_of_the_user_s(harness: Harness, tmp_path: Path) -> None:
     (tmp_path / "init.c").write_text(INIT)
     init = compile_static(tmp_path / "init.c", tmp_path / "cache", "x86_64")
