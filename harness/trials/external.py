@@ -14,7 +14,7 @@ from harness.places.dwarf import LineTable
 from harness.places.image import KernelImage, LoadedModule
 from harness.places.resolve import ResolvedPlace, resolve
 from harness.places.symbols import SymbolTable
-from harness.places.syntax import AddressPlace, LinePlace, Place, parse_place
+from harness.places.syntax import AddressPlace, FunctionPlace, LinePlace, Place, parse_place
 from harness.plan.rules import FailpointModel, OrderModel, PlaceModel, RuleModel
 from harness.plan.target import ArmModel, TargetModel
 from harness.qemu import plugin
@@ -40,6 +40,8 @@ class KernelCode:
     image: KernelImage
     workload: bytes | None
     lines: Callable[[str | None], LineTable]
+    lines_at_hand: bool = False
+    """Whether the kernel's file may have them itself: nothing needs to be fetched."""
 
 
 @dataclass(frozen=True)
@@ -150,17 +152,38 @@ def resolve_place(place: PlaceModel, code: KernelCode) -> ResolvedPlace:
         try:
             parsed = parse_place(text)
             of_kernel = isinstance(parsed, LinePlace) and not parsed.in_workload
-            return resolve(
-                parsed,
-                arch=code.arch,
-                symbols=code.symbols,
-                image=code.image,
-                workload_elf=code.workload,
-                dwarf=code.lines(module_of(parsed)) if of_kernel else None,
-            )
+            lines = code.lines(module_of(parsed)) if of_kernel else None
+            return _resolve(parsed, code, lines)
         except ConfigurationError as error:
-            errors.append(str(error))
+            errors.append(_with_inlining(text, code) or str(error))
     raise ConfigurationError(f"place {place.name}: " + "; ".join(errors))
+
+
+def _resolve(place: Place, code: KernelCode, lines: LineTable | None) -> ResolvedPlace:
+    return resolve(
+        place,
+        arch=code.arch,
+        symbols=code.symbols,
+        image=code.image,
+        workload_elf=code.workload,
+        dwarf=lines,
+    )
+
+
+def _with_inlining(text: str, code: KernelCode) -> str | None:
+    """Why a function's place was not found, as its DWARF tells: where the function was inlined."""
+    try:
+        place = parse_place(text)
+        if not code.lines_at_hand or not isinstance(place, FunctionPlace) or place.in_workload:
+            return None
+        lines = code.lines(place.module)
+    except ConfigurationError:
+        return None
+    try:
+        _resolve(place, code, lines)
+    except ConfigurationError as error:
+        return str(error)
+    return None
 
 
 def module_of(place: Place) -> str | None:

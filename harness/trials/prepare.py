@@ -368,4 +368,5 @@ async def _kernel_code(
         image=image,
         workload=workload.read_bytes() if workload is not None else None,
         lines=lines,
+        lines_at_hand=kernel.package is None,
     )

@@ -3,14 +3,17 @@
 
 import asyncio
 from pathlib import Path
+from typing import cast
 
 import pytest
 
-from harness.errors import GuestError
-from harness.places.image import LoadedModule
+from harness.errors import ConfigurationError, GuestError
+from harness.places.dwarf import LineTable
+from harness.places.image import KernelImage, LoadedModule, Segment
+from harness.places.symbols import SymbolTable
 from harness.plan.rules import PlaceModel
 from harness.qemu.plugin import PluginPlan, Point
-from harness.trials.external import ExternalFailpoints, modules_of
+from harness.trials.external import ExternalFailpoints, KernelCode, modules_of, resolve_place
 
 
 class FakeShell:
@@ -47,3 +50,37 @@ def test_modules_of_all_spellings() -> None:
         PlaceModel(name="d", at="0xffffffff81000000"),
     ]
     assert modules_of(places) == ["xfs", "zram"]
+
+
+class Inlined:
+    """Source lines that know of one inlined function."""
+
+    source = "the DWARF"
+
+    def functions_inlining(self, name: str, near: int | None = None) -> tuple[str, ...]:
+        return ("outer",) if name == "small" else ()
+
+
+def code(*, at_hand: bool, asked: list[str | None]) -> KernelCode:
+    symbols = SymbolTable.from_kallsyms(b"ffffffff81000000 T outer\nffffffff81000010 T _etext\n")
+    image = KernelImage((Segment(0xFFFFFFFF81000000, b"\xc3" * 16),), "x86_64", "vm")
+
+    def lines(module: str | None) -> LineTable:
+        asked.append(module)
+        return cast(LineTable, Inlined())
+
+    return KernelCode("x86_64", symbols, image, None, lines, at_hand)
+
+
+def test_where_a_function_was_inlined_is_told_if_that_costs_nothing() -> None:
+    place = PlaceModel(name="p", at="small")
+    asked: list[str | None] = []
+    with pytest.raises(ConfigurationError, match="the DWARF says it is inlined in outer"):
+        resolve_place(place, code(at_hand=True, asked=asked))
+    assert asked == [None]
+    with pytest.raises(ConfigurationError, match="no such function") as caught:
+        resolve_place(place, code(at_hand=False, asked=asked))
+    assert "DWARF" not in str(caught.value)
+    assert asked == [None]  # nothing was fetched for a message
+    assert resolve_place(PlaceModel(name="p", at="outer"), code(at_hand=True, asked=asked))
+    assert asked == [None]
