@@ -37,7 +37,8 @@ async def record_hang(guest: RunningGuest, arm: PreparedArm, folder: Path) -> Ha
     )
     if why_not:
         hang = replace(hang, notes=(*hang.notes, why_not))
-    vmlinux = arm.kernel.image.with_name("vmlinux")  # beside a kernel that was built here
+    # beside a kernel that was built here
+    vmlinux = arm.kernel.vmlinux or arm.kernel.image.with_name("vmlinux")
     if vmlinux.exists():
         hang = await asyncio.to_thread(_with_lines, hang, vmlinux)
     elif threads is not None:

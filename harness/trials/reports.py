@@ -33,7 +33,8 @@ async def write_answers(file: Path, kernel: Kernel, asked: Interrogation) -> Non
 
 
 async def _write(file: Path, kernel: Kernel, text: str) -> None:
-    vmlinux = kernel.image.with_name("vmlinux")  # beside a kernel that was built here
+    # beside a kernel that was built here
+    vmlinux = kernel.vmlinux or kernel.image.with_name("vmlinux")
     lines: Iterable[str] = text.splitlines()
     if vmlinux.exists():
         # a whole DWARF is read: what else waits for the event loop goes on

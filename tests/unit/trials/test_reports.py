@@ -4,6 +4,7 @@
 import asyncio
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,13 +39,15 @@ def test_without_reports_there_is_no_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc on this host")
-@pytest.mark.parametrize("flag", ["-g", "-g0"])
-def test_a_kernel_that_was_built_here_gives_lines(tmp_path: Path, flag: str) -> None:
+@pytest.mark.parametrize(("flag", "beside"), [("-g", True), ("-g", False), ("-g0", True)])
+def test_the_kernel_s_elf_file_gives_lines(tmp_path: Path, flag: str, beside: bool) -> None:
     (tmp_path / "kern.c").write_text("int main(void)\n{\n\treturn 0;\n}\n")
     argv = ["gcc", flag, "-o", "vmlinux", "kern.c"]
     subprocess.run(argv, cwd=tmp_path, check=True, timeout=60)
     asked = Interrogation((Answer("bt", b"main() at main+0x0/frame 0xfffffe004301ab00\r\n"),))
-    asyncio.run(write_answers(tmp_path / "ddb.txt", kernel(tmp_path), asked))
+    booted = kernel(tmp_path if beside else tmp_path / "elsewhere")
+    booted = booted if beside else replace(booted, vmlinux=tmp_path / "vmlinux")
+    asyncio.run(write_answers(tmp_path / "ddb.txt", booted, asked))
     where = " kern.c:2" if flag == "-g" else ""
     assert (tmp_path / "ddb.txt").read_text() == (
         f"== bt\nmain() at main+0x0/frame 0xfffffe004301ab00{where}\n"
