@@ -7,6 +7,7 @@ import click
 from rich.console import Console
 
 from harness.commands.defaults import DEFAULT_TARGET
+from harness.kernels.override import parse_sources
 from harness.paths import cache_folder, project_folder, results_folder
 from harness.plan.load import chosen_guest, full_image_like, load_target
 from harness.reports.terminal import say_to
@@ -37,6 +38,7 @@ class _CommandAfterDashes(click.Command):
 @click.option("--kernel", help="Which of the target's kernels to boot (default: buggy).")
 @click.option("--campaign", help="Boot what this campaign (of `harness run`, say) did.")
 @click.option("--ssh", is_flag=True, help="Boot the full image that is like GUEST, over SSH.")
+@click.option("--source", metavar="TREE", help="Build the kernel from this tree, as repro does.")
 @click.option("--image", metavar="FILE|URL", help="The VM image to boot (FreeBSD's own).")
 @click.option("--image-sha256", metavar="HEX", help="What that file's SHA-256 must be.")
 @click.pass_context
@@ -47,6 +49,7 @@ def command(
     kernel: str | None,
     campaign: str | None,
     ssh: bool,
+    source: str | None,
     image: str | None,
     image_sha256: str | None,
 ) -> int:
@@ -59,7 +62,13 @@ def command(
         request = recorded_request(plan, project, cache_folder())
     else:
         chosen = chosen_guest(project, guest, image, image_sha256)
-        request = Request(load_target(project, target), chosen, project, cache_folder())
+        request = Request(
+            load_target(project, target),
+            chosen,
+            project,
+            cache_folder(),
+            source=parse_sources(source, None, None),
+        )
     kernels = request.target.model.kernels
     kernel = kernel or ("buggy" if "buggy" in kernels else next(iter(kernels)))
     return asyncio.run(run_shell(request, kernel, command, say_to(Console(stderr=True))))
