@@ -90,6 +90,12 @@ static int read_header(long index)
 	return 1;
 }
 
+static void schedule_as(int policy)
+{
+	if (sched_setscheduler(0, policy, &(struct sched_param){ 0 }))
+		fail_to_run("sched_setscheduler: %s", strerror(errno));
+}
+
 static void write_pages(long count)
 {
 	char *content = calloc(1, (size_t)page_size);
@@ -102,14 +108,16 @@ static void write_pages(long count)
 			fail_to_run("pwrite: %s", strerror(errno));
 	}
 	free(content);
-	/* a page under write-back is not moved */
+	/*
+	 * A page under write-back is not moved.  The worker that ends it has a reference while it wakes
+	 * us (end_page_writeback()): one more user, whom nobody asked for.  At the lowest priority we
+	 * do not preempt it, and after a sleep it has gone on, however little the host lets it run.
+	 */
+	schedule_as(SCHED_IDLE);
 	if (fsync(file))
 		fail_to_run("fsync: %s", strerror(errno));
-	/*
-	 * The worker that ended the write-back may have been preempted by us, whom it woke, while it
-	 * has a reference (end_page_writeback()): one more user, whom nobody asked for.
-	 */
 	usleep(2000);
+	schedule_as(SCHED_OTHER);
 }
 
 static long vmstat(const char *counter)
