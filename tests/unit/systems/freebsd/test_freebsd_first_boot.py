@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The dialogue of an image's first boot, with recorded consoles and with those that go wrong."""
 
+from pathlib import Path
+
 import pytest
-from fake_serial import Step, console
+from fake_serial import Step, console, recorded
 
 from harness.errors import ConfigurationError, GuestError, InfrastructureError
 from harness.systems.freebsd import first_boot as module
 from harness.systems.freebsd.first_boot import FirstBoot, first_boot
 
+RECORDING = Path(__file__).parent / "consoles/first-boot-13.2.txt"
 LOGIN = b"\r\nFreeBSD/amd64 (freebsd) (ttyu0)\r\n\r\nlogin: "
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPoQ6rQjyrKTzVn0SMFhbIqVxnHNQUCqC1uU0YkNf6h9"
 SAID = [
@@ -113,3 +116,15 @@ def test_what_the_script_says(said: list[str], error: type[Exception], says: str
 def test_an_image_without_a_compiler() -> None:
     said = ["compiler none" if line.startswith("compiler") else line for line in SAID]
     assert _boot(_steps(said)).compiler == "none"
+
+
+def test_the_first_boot_of_a_real_one() -> None:
+    """A world built from the tree of 13.2, on the harness's kernel, as its console told it."""
+    steps = recorded(RECORDING.read_bytes())
+    assert [typed for typed, _ in steps] == [
+        b"", b"root", module._HAIL.encode(), module._RUN.encode(), b"exec poweroff",
+    ]  # fmt: skip
+    facts = _boot(steps)
+    assert (facts.release, facts.compiler) == ("13.2-RELEASE", "/usr/bin/cc")
+    assert facts.host_key.startswith("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5")
+    assert facts.free_kib > 600_000

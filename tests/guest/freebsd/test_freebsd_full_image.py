@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""FreeBSD's own VM image: the one HARNESS_FREEBSD_IMAGE names, on kernels of HARNESS_FREEBSD_SRC.
+
+The image has to be of the tree's release.
+"""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.console.channel import CommandFailedError
+from harness.console.ssh import new_key
+from harness.errors import ConfigurationError
+from harness.failpoints.grammar import parse_setting
+from harness.failpoints.inside import SysctlFailpoint
+from harness.kernels.override import parse_sources
+from harness.paths import PROJECT, cache_folder
+from harness.plan.load import chosen_guest, load_target
+from harness.qemu.guest import BootFailedError, GuestFiles, RunningGuest, started_guest
+from harness.trials.prepare import ReadyKernel, Request, prepare_arms, prepare_kernel
+from harness.trials.trial import run_trial
+
+SOURCE = os.environ.get("HARNESS_FREEBSD_SRC")
+IMAGE = os.environ.get("HARNESS_FREEBSD_IMAGE")
+pytestmark = [
+    pytest.mark.guest,
+    pytest.mark.freebsd,
+    pytest.mark.slow,
+    pytest.mark.timeout(3600),
+    pytest.mark.skipif(
+        SOURCE is None or IMAGE is None,
+        reason="HARNESS_FREEBSD_SRC and HARNESS_FREEBSD_IMAGE do not name a FreeBSD source tree "
+        "and a VM image of its release (docs/freebsd.md)",
+    ),
+]
+POINT = "debug.fail_point.test_fail_point"
+
+
+def request() -> Request:
+    return Request(
+        load_target(PROJECT, "freebsd-cow-valid"),
+        chosen_guest(PROJECT, "freebsd-amd64-full", IMAGE),
+        PROJECT,
+        cache_folder(),
+        source=parse_sources(SOURCE, None, None),
+    )
+
+
+@pytest.fixture(scope="module")
+def ready() -> ReadyKernel:
+    return asyncio.run(prepare_kernel(request(), "buggy", print))
+
+
+def driven(
+    ready: ReadyKernel, folder: Path, what: Callable[[RunningGuest], Awaitable[None]]
+) -> None:
+    async def drive() -> None:
+        async with started_guest(ready.plan, GuestFiles.within(folder)) as guest:
+            await what(guest)
+
+    asyncio.run(drive())
+
+
+def test_it_is_the_project_s_image_on_our_kernel(ready: ReadyKernel, tmp_path: Path) -> None:
+    async def look(guest: RunningGuest) -> None:
+        check = guest.channel.check
+        assert (await check("uname -i; uname -s")).split() == [b"HARNESS", b"FreeBSD"]
+        assert b"PermitRootLogin=prohibit-password" in await check("ps -ax -ww -o args")
+        assert (await check("mount -p | awk '$2 == \"/\" { print $3 }'")).strip() == b"ufs"
+        assert (await check("mdconfig 4; mdconfig 4")).split() == [b"/dev/md1", b"/dev/md2"]
+        await check("echo mine > /etc/mine && sync")
+        (tmp_path / "file").write_bytes(os.urandom(300_000))
+        await guest.channel.put(tmp_path / "file", "/var/tmp/file", 0o640)
+        assert (await check("stat -f %Lp /var/tmp/file")).strip() == b"640"
+        assert await guest.channel.get("/var/tmp/file") == (tmp_path / "file").read_bytes()
+        with pytest.raises(CommandFailedError, match=r"No space left on device|filesystem full"):
+            await check("dd if=/dev/zero of=/var/tmp/fill bs=1m 2>&1")
+
+    driven(ready, tmp_path, look)
+
+    async def is_as_it_was(guest: RunningGuest) -> None:
+        assert (await guest.channel.run("ls /etc/mine")).status != 0
+
+    driven(ready, tmp_path, is_as_it_was)
+
+
+def test_fail_points_over_ssh(ready: ReadyKernel, tmp_path: Path) -> None:
+    async def set_them(guest: RunningGuest) -> None:
+        shell = guest.channel
+        assert f"{POINT}: off" in (await shell.check("sysctl debug.fail_point")).decode()
+        for text in ("return(5)", "50%sleep(10)", "1*sleep(1000)[pid 7]", "20%return(1)->3*pause"):
+            failpoint = SysctlFailpoint("it", "test_fail_point", parse_setting(text))
+            before = await failpoint.set(shell)
+            assert before.setting == "off"
+            assert (await failpoint.read(shell)).setting == text
+            await failpoint.reset(shell, before)
+            assert (await failpoint.read(shell)).setting == "off"
+        with pytest.raises(ConfigurationError, match=r"no fail point .*nowhere"):
+            await SysctlFailpoint("it", "nowhere", parse_setting("off")).set(shell)
+        refused = await shell.run(f"sysctl '{POINT}=nonsense(1)'")
+        assert refused.status != 0
+        assert b"Invalid argument" in refused.output
+
+    driven(ready, tmp_path, set_them)
+
+
+def test_another_host_key_is_refused(ready: ReadyKernel, tmp_path: Path) -> None:
+    assert ready.plan.login is not None
+    other = new_key("another")
+    changed = replace(ready.plan, login=replace(ready.plan.login, host_key=other.key))
+
+    async def never(_: RunningGuest) -> None:
+        raise AssertionError("a server with another key must not be used")
+
+    with pytest.raises(BootFailedError, match=f"expected ssh-ed25519 {other.key.fingerprint}"):
+        driven(replace(ready, plan=changed), tmp_path, never)
+
+
+def test_a_mapped_page_is_freed_by_what_the_image_compiled(tmp_path: Path) -> None:
+    arms = {arm.name: arm for arm in asyncio.run(prepare_arms(request(), print))}
+    for name, verdict in (("buggy", "reproduced"), ("fixed", "survived")):
+        folder = tmp_path / name
+        folder.mkdir()
+        record = asyncio.run(run_trial(arms[name], 1, 0, 7, folder))
+        assert record.verdict == verdict, record.reason
