@@ -177,7 +177,7 @@ def _with_inlining(text: str, code: KernelCode) -> str | None:
         if not code.lines_at_hand or not isinstance(place, FunctionPlace) or place.in_workload:
             return None
         lines = code.lines(place.module)
-    except ConfigurationError:
+    except (ConfigurationError, OSError):  # a message is no reason to fail in another way
         return None
     try:
         _resolve(place, code, lines)
