@@ -3,9 +3,11 @@
 
 import asyncio
 import shutil
+import struct
 from pathlib import Path
 
 import pytest
+from elftools.elf.elffile import ELFFile
 
 from harness.errors import ConfigurationError
 from harness.kernels.kernel import Kernel
@@ -86,6 +88,18 @@ def test_a_program_is_compiled_once(tmp_path: Path) -> None:
     assert compile_init("x86_64", tmp_path) == program
     assert program.stat().st_mtime_ns == before
     assert compile_init("arm64", tmp_path) != program
+
+
+@needs_tools
+def test_programs_tell_their_release_in_a_note_that_is_not_the_last(tmp_path: Path) -> None:
+    # release 15 does not look at the last one, and takes such a program for one of the nineties
+    for arch in ("x86_64", "arm64"):
+        with compile_init(arch, tmp_path).open("rb") as program:
+            (notes,) = [s for s in ELFFile(program).iter_segments() if s["p_type"] == "PT_NOTE"]
+            data = notes.data()
+        version, *others = struct.iter_unpack("<3I8sI", data)
+        assert version == (8, 4, 1, b"FreeBSD\0", 1302001)
+        assert len(others) >= 1
 
 
 def test_modules_are_refused(tmp_path: Path) -> None:

@@ -25,7 +25,9 @@ __asm__(
 
 /*
  * The release that the program is made for, __FreeBSD_version of 13.2: without it, the kernel treats
- * it as one of the nineties (p_osrel in sys/kern/imgact_elf.c; lib/csu/common/crtbrand.S).
+ * it as one of the nineties (p_osrel in sys/kern/imgact_elf.c; lib/csu/common/crtbrand.S). Release 15
+ * does not look at the last note of a program: behind it, as in every program there, are its features
+ * (lib/csu/common/feature_note.S), none.
  */
 __asm__(
 	".section .note.tag, \"a\", %note\n"
@@ -33,6 +35,9 @@ __asm__(
 	"	.long 8, 4, 1\n"	/* lengths of name and content; NT_FREEBSD_ABI_TAG */
 	"	.asciz \"FreeBSD\"\n"
 	"	.long 1302001\n"
+	"	.long 8, 4, 4\n"	/* NT_FREEBSD_FEATURE_CTL */
+	"	.asciz \"FreeBSD\"\n"
+	"	.long 0\n"
 	".text\n"
 );
 
