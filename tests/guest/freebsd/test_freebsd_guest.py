@@ -162,7 +162,7 @@ def test_fail_points_are_listed_set_read_back_and_hit(machine: Machine) -> None:
             assert (await channel.run(f"sysctl '{point}={setting}'")).status == 1, setting
             assert (await said(guest, f"sysctl -n {point}")).strip() == "off"
         unknown = SysctlFailpoint("here", "test_fail_pint", parse_setting("off"))
-        with pytest.raises(ConfigurationError, match=r"similar: debug\.fail_point\.test_fail_point"):
+        with pytest.raises(ConfigurationError, match=r"similar: debug\.fail_point\.test_"):
             await unknown.set(channel)
         # the longest text that a 13.2 survives
         longest = "1%return(1)".rjust(1022, "0")
