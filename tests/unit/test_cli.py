@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import click
@@ -154,7 +155,8 @@ def test_help_is_no_error(capfd: pytest.CaptureFixture[str], arguments: list[str
 def test_a_missing_workload_is_named(
     project: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.trials.prepare._machine", lambda *_, **__: None)
+    machine = SimpleNamespace(vcpus=2)
+    monkeypatch.setattr("harness.trials.prepare._machine", lambda *_, **__: machine)
     (project / "project" / "workloads" / "chaos.c").unlink()
     status, _, err = run(capfd, "repro", "chaos")
     assert status == 2
