@@ -43,7 +43,9 @@ def test_the_full_image_of_a_guest() -> None:
 
 def test_a_guest_without_a_full_image(project: Path) -> None:
     (project / "guest-configs" / f"{FULL}.toml").unlink()
-    with pytest.raises(UsageError, match="full image for linux-x86_64; there are: .*linux-arm64-f"):
+    with pytest.raises(
+        UsageError, match=r"full image for linux-x86_64; there are: .*linux-arm64-f"
+    ):
         full_image_like(project, "linux-x86_64")
 
 
