@@ -30,6 +30,7 @@ for name in harness harness_ready; do
 done
 # root's own shell may be csh(1), and what is sent is for sh(1)
 chmod 755 "$here" "$here"/bin "$here"/bin/* "$here/shell" || fail "cannot make $here its commands"
+grep -q -x "$here/shell" /etc/shells || echo "$here/shell" >> /etc/shells
 pw usermod root -s "$here/shell" || fail "cannot give root a shell"
 ln -sf "$here/campaign/workload" /workload || fail "cannot write /workload"
 
