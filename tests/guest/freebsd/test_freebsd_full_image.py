@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.console.channel import CommandFailedError
+from harness.console.guest_channel import CommandFailedError
 from harness.console.ssh import new_key
 from harness.errors import ConfigurationError
 from harness.failpoints.grammar import parse_setting
