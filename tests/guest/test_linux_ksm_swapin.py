@@ -88,5 +88,5 @@ def test_the_page_is_back_in_its_slot_when_the_victim_goes_on(campaign: Campaign
     text = (campaign[2] / "trials" / "buggy-0001" / "interleaving.txt").read_text()
     words = " ".join(text.replace("│", " ").split())
     assert "held at about-to-copy until" in words and "round-done x7" in words
-    assert "about-to-copy do_swap_page:call(ksm_might_need_to_copy) do_swap_page+0x" in words
+    assert "about-to-copy ksm_might_need_to_copy:call(alloc_pages_vma) ksm_might" in words
     assert "outcome reproduced" in text
