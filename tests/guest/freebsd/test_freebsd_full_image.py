@@ -129,3 +129,5 @@ def test_a_mapped_page_is_freed_by_what_the_image_compiled(tmp_path: Path) -> No
         folder.mkdir()
         record = asyncio.run(run_trial(arms[name], 1, 0, 7, folder))
         assert record.verdict == verdict, record.reason
+        # not `killed`, as where the compiler leaves out the note of the release it compiles for
+        assert name != "buggy" or "freeing mapped page" in record.reason
