@@ -12,16 +12,19 @@ from pathlib import Path
 from harness.errors import InfrastructureError
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes, mode: int | None = None) -> None:
     """Writes a file that is either whole or absent after a crash, and durable on return.
 
-    Raises OSError (a full disk, say); then nothing is left behind.
+    `mode` is its permissions; without one the user's umask says. Raises OSError (a full disk, say);
+    then nothing is left behind.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:
             file.write(content)
             file.flush()
+            if mode is not None:
+                os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
         temporary.rename(path)
     except OSError:

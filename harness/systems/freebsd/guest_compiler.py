@@ -1,14 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Workloads compiled in a full image, by the cc(1) that it brings; kept by content."""
 
-import asyncio
-import os
-import re
-import shlex
 import tempfile
 from pathlib import Path
 
-from harness.errors import ConfigurationError, GuestError, InfrastructureError
+from harness.errors import ConfigurationError
 from harness.kernels.toolchain import WORKLOAD_BASE, program_file
 from harness.plan.needs import TargetUserlandModel
 from harness.progress import Say
@@ -16,6 +12,7 @@ from harness.qemu.accelerator import choose_accelerator
 from harness.qemu.guest import GuestFiles, GuestPlan, RunningGuest, started_guest
 from harness.systems.base import ImageOrder, WorkloadOrder
 from harness.systems.freebsd.full_image import find_image, full_image, prepared_image
+from harness.systems.guest_compile import ON_THE_HOST, keep_program, run_compiler
 from harness.systems.machine import machine_of
 
 _FLAGS = (
@@ -25,9 +22,7 @@ _FLAGS = (
 """For clang and lld, which releases since 12 have as their compiler."""
 _SOURCES = "/tmp/harness-src"
 _PROGRAM = f"{_SOURCES}/program.out"
-_COMPILE_SECONDS = 900.0
-_NO_ROOM = re.compile(r"[Nn]o space left on device|filesystem full|Cannot allocate memory|Killed")
-_HOST = "--compile host compiles on the host"
+_MORE_ROOM = "raise memory_mib of the guest's [machine], or take a larger image"
 
 
 async def compile_in_image(order: WorkloadOrder, cache: Path, say: Say) -> Path:
@@ -43,10 +38,10 @@ async def compile_in_image(order: WorkloadOrder, cache: Path, say: Say) -> Path:
     if program.exists():
         return program
     if order.kernel is None:
-        raise ConfigurationError(f"no kernel to boot {guest.title} with; {_HOST}")
+        raise ConfigurationError(f"no kernel to boot {guest.title} with; {ON_THE_HOST}")
     kernel = order.kernel()
     if prepared_image(guest, kernel, cache, say).facts.compiler == "none":
-        raise ConfigurationError(f"the image {image.label} has no compiler, cc(1); {_HOST}")
+        raise ConfigurationError(f"the image {image.label} has no compiler, cc(1); {ON_THE_HOST}")
     booted = full_image(ImageOrder(guest, kernel, TargetUserlandModel()), cache, say)
     model = guest.machine
     machine = machine_of(model, choose_accelerator(model.accelerator, model.qemu, say))
@@ -55,12 +50,7 @@ async def compile_in_image(order: WorkloadOrder, cache: Path, say: Say) -> Path:
     with tempfile.TemporaryDirectory(prefix="harness-compile-") as folder:
         async with started_guest(plan, GuestFiles.within(Path(folder))) as running:
             content = await _compile(running, order)
-    program.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = program.with_name(f".{program.name}.{os.getpid()}")
-    unfinished.write_bytes(content)
-    unfinished.chmod(0o755)
-    unfinished.rename(program)
-    return program
+    return keep_program(program, content)
 
 
 async def _compile(guest: RunningGuest, order: WorkloadOrder) -> bytes:
@@ -70,29 +60,5 @@ async def _compile(guest: RunningGuest, order: WorkloadOrder) -> bytes:
         await guest.channel.put(file, f"{_SOURCES}/{file.name}", 0o644)
     words = ["cc", "-o", _PROGRAM, f"{_SOURCES}/{source.name}", *_FLAGS, *order.flags]
     words += ["-I", _SOURCES]
-    try:
-        async with asyncio.timeout(_COMPILE_SECONDS):
-            done = await guest.channel.run(f"{shlex.join(words)} 2>&1")
-    except TimeoutError as error:
-        raise InfrastructureError(
-            f"compiling {source.name} in the guest was not done after {_COMPILE_SECONDS:g} s; "
-            f"{_HOST}"
-        ) from error
-    if done.status != 0:
-        raise failure(order, done.status, done.output.decode(errors="replace").strip())
+    await run_compiler(guest.channel, order, words, _SOURCES, _MORE_ROOM)
     return await guest.channel.get(_PROGRAM)
-
-
-def failure(
-    order: WorkloadOrder, status: int, said: str
-) -> ConfigurationError | InfrastructureError | GuestError:
-    """What to raise where the compiler ended with `status` (not 0); `said` is its output."""
-    said = said.replace(f"{_SOURCES}/", f"{order.source.parent}/")
-    if _NO_ROOM.search(said):
-        return InfrastructureError(
-            f"compiling {order.source.name} in the guest ran out of memory or room: raise "
-            f"memory_mib of the guest's [machine], or take a larger image; {_HOST}\n{said}"
-        )
-    if status in (126, 127):
-        return GuestError(f"the compiler does not run in the guest: {said}; {_HOST}")
-    return ConfigurationError(f"{order.source} does not compile:\n{said}")

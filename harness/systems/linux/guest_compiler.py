@@ -1,24 +1,21 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Workloads compiled in a guest of their architecture, by the distribution's own compiler."""
 
-import asyncio
 import hashlib
 import io
-import os
-import re
-import shlex
 import tarfile
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.errors import ConfigurationError, GuestError, InfrastructureError
+from harness.errors import ConfigurationError, InfrastructureError
 from harness.kernels.toolchain import WORKLOAD_BASE, program_file, static_flags
 from harness.plan.guest import CompilerModel
 from harness.progress import Say
 from harness.qemu.command import Boot, Machine
 from harness.qemu.guest import GuestFiles, GuestPlan, RunningGuest, started_guest
 from harness.systems.base import GuestImage, WorkloadOrder
+from harness.systems.guest_compile import ON_THE_HOST, keep_program, run_compiler
 from harness.systems.linux.toolchain_disk import ToolchainDisk
 
 MODULES = ("virtio_pci", "virtio_blk", "crc32c_generic", "ext4")
@@ -27,10 +24,7 @@ MODULES = ("virtio_pci", "virtio_blk", "crc32c_generic", "ext4")
 _SOURCES = "/tmp/src"
 _PROGRAM = "program"
 _RESULT_BYTES = 64 << 20
-_COMPILE_SECONDS = 900.0
 _SECTOR = 512
-_NO_ROOM = re.compile(r"No space left on device|virtual memory exhausted|out of memory|Killed")
-_HOST = "--compile host compiles on the host"
 
 
 @dataclass(frozen=True)
@@ -80,14 +74,9 @@ async def compile_in_guest(
     if hashlib.sha256(content).hexdigest() != digest:
         raise InfrastructureError(
             f"{order.source.name} was compiled in the guest, but {size} bytes of program did not "
-            f"come through its disk whole; {_HOST}"
+            f"come through its disk whole; {ON_THE_HOST}"
         )
-    program.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = program.with_name(f".{program.name}.{os.getpid()}")
-    unfinished.write_bytes(content)
-    unfinished.chmod(0o755)
-    unfinished.rename(program)
-    return program
+    return keep_program(program, content)
 
 
 def with_disks(boot: Boot, *disks: tuple[Path, bool]) -> Boot:
@@ -123,16 +112,8 @@ async def _compile(
         "-I",
         _SOURCES,
     ]
-    try:
-        async with asyncio.timeout(_COMPILE_SECONDS):
-            done = await guest.channel.run(shlex.join(words))
-    except TimeoutError as error:
-        raise InfrastructureError(
-            f"compiling {order.source.name} in the guest was not done after "
-            f"{_COMPILE_SECONDS:g} s; {_HOST}"
-        ) from error
-    if done.status != 0:
-        raise failure(order, compiler, done.status, done.output.decode(errors="replace").strip())
+    more_room = f"raise memory_mib of [userland.compiler] (now {compiler.memory_mib})"
+    await run_compiler(guest.channel, order, words, _SOURCES, more_room)
     answer = await guest.channel.check(
         f"cd /toolchain/tmp && wc -c < {_PROGRAM} && sha256sum < {_PROGRAM}"
     )
@@ -140,25 +121,10 @@ async def _compile(
     if int(size) > _RESULT_BYTES:
         raise ConfigurationError(
             f"{order.source}: the program has {int(size) >> 20} MiB, and the disk that brings it "
-            f"out of the guest {_RESULT_BYTES >> 20}; {_HOST}"
+            f"out of the guest {_RESULT_BYTES >> 20}; {ON_THE_HOST}"
         )
     await guest.channel.check(f"dd if=/toolchain/tmp/{_PROGRAM} of=/dev/vdc bs=64k conv=fsync 2>&1")
     return int(size), digest
-
-
-def failure(
-    order: WorkloadOrder, compiler: CompilerModel, status: int, said: str
-) -> ConfigurationError | InfrastructureError | GuestError:
-    """What to raise where the compiler ended with `status` (not 0); `said` is its output."""
-    said = said.replace(f"{_SOURCES}/", f"{order.source.parent}/")
-    if _NO_ROOM.search(said):
-        return InfrastructureError(
-            f"compiling {order.source.name} in the guest ran out of memory or room: raise "
-            f"memory_mib of [userland.compiler] (now {compiler.memory_mib}); {_HOST}\n{said}"
-        )
-    if status in (126, 127):
-        return GuestError(f"the compiler does not run in the guest: {said}; {_HOST}")
-    return ConfigurationError(f"{order.source} does not compile:\n{said}")
 
 
 def _flags(order: WorkloadOrder) -> list[str]:

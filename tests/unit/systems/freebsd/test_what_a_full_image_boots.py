@@ -7,18 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import ConfigurationError, GuestError, InfrastructureError
+from harness.errors import ConfigurationError
 from harness.kernels.kernel import Kernel
 from harness.paths import PROJECT
 from harness.plan.load import load_guest
 from harness.plan.needs import TargetUserlandModel
 from harness.qemu.command import Boot, Disk
-from harness.systems.base import ImageOrder, WorkloadOrder
+from harness.systems.base import ImageOrder
 from harness.systems.campaign import campaign_keys
 from harness.systems.freebsd import full_image as module
 from harness.systems.freebsd.first_boot import FirstBoot
 from harness.systems.freebsd.full_image import PreparedImage, full_image
-from harness.systems.freebsd.guest_compiler import failure
 from harness.systems.freebsd.system import FreeBSD
 
 GUEST = load_guest(PROJECT, "freebsd-amd64-full").model
@@ -86,21 +85,3 @@ def test_the_first_boot_s_files_are_executable_where_they_are_programs() -> None
     assert modes["shell"] == modes["bin/mdconfig"] == modes["etc/harness"] == 0o755
     assert modes["etc/rc.conf"] == 0o644
     assert "first-boot.sh" in modes
-
-
-@pytest.mark.parametrize(
-    ("status", "said", "error"),
-    [
-        (1, "/tmp/harness-src/it.c:1:1: error: unknown type name 'x'", ConfigurationError),
-        (1, "/tmp: write failed, filesystem is full\nNo space left on device", InfrastructureError),
-        (137, "Killed", InfrastructureError),
-        (127, "sh: cc: not found", GuestError),
-    ],
-)
-def test_failures_of_the_compiler(
-    status: int, said: str, error: type[Exception], tmp_path: Path
-) -> None:
-    found = failure(WorkloadOrder(tmp_path / "it.c", GUEST, True), status, said)
-    assert isinstance(found, error)
-    if error is ConfigurationError:
-        assert f"{tmp_path}/it.c:1:1: error" in str(found), "the source is where the user has it"
