@@ -56,12 +56,12 @@ async def measure(arms: list[PreparedArm], trials: int, restore: bool) -> dict[s
     watcher = TerminalWatcher(Console(stderr=True))
     with tempfile.TemporaryDirectory(prefix="harness-bench-") as name:
         async with AsyncExitStack() as stack:
-            snapshots = Snapshots(stack, CampaignFolder(Path(name)), watcher)
+            snapshots = Snapshots(stack, CampaignFolder(Path(name)), watcher, arms)
             for number in range(1, trials + 1):
                 for arm in arms:
                     folder = Path(name) / f"{arm.name}-{number}"
                     folder.mkdir()
-                    ready = replace(arm, snapshot=await snapshots.of(arm)) if restore else arm
+                    ready = await snapshots.started_from(arm) if restore else arm
                     seed = trial_seed(0, arm.name, number)
                     tallies[arm.name].add(await run_trial(ready, number, 0, seed, folder))
                 print(f"{number} of {trials}: {tallies}", file=sys.stderr, flush=True)

@@ -3,12 +3,14 @@
 
 import hashlib
 import shutil
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from itertools import count
 
 from harness.console.guest_channel import CommandFailedError
 from harness.errors import GuestError, InfrastructureError
+from harness.places.image import LoadedModule
 from harness.qemu.guest import GuestFiles, started_guest
 from harness.qemu.snapshot import Snapshot, memory_of, save_snapshot, snapshot_storage
 from harness.stats.alone import decide_alone
@@ -17,6 +19,7 @@ from harness.stats.sequential import Decision, StopRule, blocks_of, decide
 from harness.trials.adjust import adjust_guest
 from harness.trials.arm import PreparedArm
 from harness.trials.events import Watcher
+from harness.trials.external import find_modules
 from harness.trials.ledger import Ledger, open_ledger
 from harness.trials.record import CampaignFolder, counted_trials
 from harness.trials.summary import summarise
@@ -63,7 +66,7 @@ async def run_campaign(
         watcher.campaign(folder.name, rules.stop, list(by_name))
         try:
             async with AsyncExitStack() as stack:
-                snapshots = Snapshots(stack, folder, watcher)
+                snapshots = Snapshots(stack, folder, watcher, list(by_name.values()))
                 for block in count():
                     if _may_stop(decision, rules.stop) or (
                         decision.stop and not _has_begun(ledger, block)
@@ -74,7 +77,7 @@ async def run_campaign(
                             continue
                         arm = by_name[name]
                         if rules.use_snapshots:
-                            arm = replace(arm, snapshot=await snapshots.of(arm))
+                            arm = await snapshots.started_from(arm)
                         decision = await _fill_slot(folder, ledger, arm, block, rules, watcher)
         finally:
             folder.write_summary(summarise(folder.plan(), ledger.lines, decision))
@@ -137,23 +140,43 @@ async def _fill_slot(
 class Snapshots:
     """One snapshot for each kernel and image, made when it is first asked for."""
 
-    def __init__(self, stack: AsyncExitStack, folder: CampaignFolder, watcher: Watcher) -> None:
+    def __init__(
+        self,
+        stack: AsyncExitStack,
+        folder: CampaignFolder,
+        watcher: Watcher,
+        arms: Sequence[PreparedArm],
+    ) -> None:
         self._stack = stack
         self._folder = folder
         self._watcher = watcher
-        self._made: dict[tuple[object, ...], Snapshot] = {}
+        self._arms = arms
+        self._made: dict[tuple[object, ...], tuple[Snapshot, dict[str, LoadedModule]]] = {}
 
-    async def of(self, arm: PreparedArm) -> Snapshot:
-        """The snapshot that the arm's trials start from."""
-        key = (arm.plan.boot, arm.image.setup)
+    async def started_from(self, arm: PreparedArm) -> PreparedArm:
+        """The arm with the snapshot that its trials start from, and its places as they are there.
+
+        Between one boot and the next a module may come to lie elsewhere.
+        """
+        key = _boot_key(arm)
         if key not in self._made:
             storage = self._stack.enter_context(snapshot_storage(arm.plan.machine.memory_nodes))
             self._watcher.say(f"booting {arm.kernel.label} for a snapshot")
-            evidence = await self._make(arm, storage)
-            self._made[key] = replace(storage, console=evidence.console)
-        return self._made[key]
+            evidence, modules = await self._make(arm, storage)
+            self._made[key] = (replace(storage, console=evidence.console), modules)
+        snapshot, modules = self._made[key]
+        failpoints = arm.failpoints.moved(modules) if arm.failpoints is not None else None
+        return replace(arm, snapshot=snapshot, failpoints=failpoints)
 
-    async def _make(self, arm: PreparedArm, storage: Snapshot) -> GuestFiles:
+    async def _make(
+        self, arm: PreparedArm, storage: Snapshot
+    ) -> tuple[GuestFiles, dict[str, LoadedModule]]:
+        places = [
+            other.failpoints.modules
+            for other in self._arms
+            if other.failpoints is not None and _boot_key(other) == _boot_key(arm)
+        ]
+        wanted = {name: module for modules in places for name, module in modules.items()}
         evidence = self._folder.path / "boots" / arm.name
         evidence.mkdir(parents=True, exist_ok=True)
         files = GuestFiles.within(evidence)
@@ -164,8 +187,9 @@ class Snapshots:
                 ) as guest:
                     await guest.set_up(arm.image.setup)
                     await adjust_guest(guest, arm)
+                    modules = await find_modules(wanted, guest.channel)
                     await save_snapshot(guest.monitor, storage)
-                return files
+                return files, modules
             except GuestError as error:
                 if isinstance(error, CommandFailedError):  # the next boot would say the same
                     raise InfrastructureError(
@@ -179,3 +203,8 @@ class Snapshots:
                     ) from error
                 self._watcher.say(f"boot {attempt} of {arm.kernel.label} failed; trying again")
         raise AssertionError("unreachable: the last try returns or raises")
+
+
+def _boot_key(arm: PreparedArm) -> tuple[object, ...]:
+    """Arms of one key start from one snapshot."""
+    return (arm.plan.boot, arm.image.setup)

@@ -3,7 +3,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 
@@ -61,16 +61,73 @@ class ExternalFailpoints:
 
     async def check_modules(self, shell: GuestChannel) -> None:
         """Raises GuestError where a module is loaded elsewhere in this guest."""
+        found = await find_modules(self.modules, shell)
         for name, module in self.modules.items():
             for section, expected in module.by_name.items():
-                file = f"/sys/module/{name.replace('-', '_')}/sections/{section}"
-                found = (await shell.check(f"cat {file}")).decode(errors="replace").strip()
-                if found != f"{expected:#018x}":
+                at = found[name].by_name[section]
+                if at != expected:
                     raise GuestError(
-                        f"the module {name} has its section {section} at {found} in this guest, "
+                        f"the module {name} has its section {section} at {at:#018x} in this guest, "
                         f"and at {expected:#018x} in the one that its places were found in: the "
                         "places would be wrong"
                     )
+
+    def moved(self, modules: Mapping[str, LoadedModule]) -> "ExternalFailpoints":
+        """The same for guests that have the modules elsewhere, as `find_modules` says."""
+        there = {name: modules[name] for name in self.modules}
+        if there == self.modules:
+            return self
+
+        def at(name: str, address: int) -> int:
+            module = module_of(self.places[name].place)
+            if module is None or module not in self.modules:
+                return address
+            return _moved(address, self.modules[module], there[module])
+
+        places = {
+            name: replace(place, addresses=tuple(at(name, each) for each in place.addresses))
+            for name, place in self.places.items()
+        }
+        points = tuple(
+            replace(point, addresses=places[point.name].addresses) for point in self.plan.points
+        )
+        return replace(
+            self,
+            plan=replace(self.plan, points=points),
+            places=places,
+            returns=tuple(
+                replace(forced, address=at(forced.place, forced.address)) for forced in self.returns
+            ),
+            modules=there,
+        )
+
+
+async def find_modules(
+    modules: Mapping[str, LoadedModule], shell: GuestChannel
+) -> dict[str, LoadedModule]:
+    """Where the sections of these modules are in this guest. Raises GuestError."""
+    found = {}
+    for name, module in modules.items():
+        sections = f"/sys/module/{name.replace('-', '_')}/sections"
+        at: dict[str, int] = {}
+        for section in module.by_name:
+            text = await shell.check(f"cat {sections}/{section}")
+            at[section] = int(text.decode(errors="replace").strip(), 16)
+        index = {
+            number: _moved(address, module, LoadedModule({}, at))
+            for number, address in module.by_index.items()
+        }
+        found[name] = LoadedModule(index, at)
+    return found
+
+
+def _moved(address: int, module: LoadedModule, there: LoadedModule) -> int:
+    """Where the byte at an address of the module is, once its sections are `there`."""
+    name, start = max(
+        ((name, start) for name, start in module.by_name.items() if start <= address),
+        key=lambda section: section[1],
+    )
+    return there.by_name[name] + address - start
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 
 import json
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +55,8 @@ async def replay_trial(trial: Path, project: Path, cache: Path, watcher: Watcher
     async with AsyncExitStack() as stack:
         if before["start"] == "snapshot":
             # its boot's console goes beside the replay: the campaign's own is evidence
-            snapshots = Snapshots(stack, CampaignFolder(folder), watcher)
-            arm = replace(arm, snapshot=await snapshots.of(arm))
+            snapshots = Snapshots(stack, CampaignFolder(folder), watcher, [arm])
+            arm = await snapshots.started_from(arm)
         watcher.say(f"replaying {trial.name} with seed {before['seed']}")
         record = await run_trial(arm, before["number"], before["block"], before["seed"], folder)
     (folder / "trial.json").write_text(json.dumps(asdict(record), indent=2) + "\n")

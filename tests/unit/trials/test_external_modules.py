@@ -2,18 +2,29 @@
 """Places in modules: which modules, and whether a guest has them where they were."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 import pytest
 
 from harness.errors import ConfigurationError, GuestError
+from harness.failpoints.grammar import parse_setting
 from harness.places.dwarf import LineTable
 from harness.places.image import KernelImage, LoadedModule, Segment
+from harness.places.resolve import ResolvedPlace
 from harness.places.symbols import SymbolTable
+from harness.places.syntax import parse_place
 from harness.plan.rules import PlaceModel
 from harness.qemu.plugin import PluginPlan, Point
-from harness.trials.external import ExternalFailpoints, KernelCode, modules_of, resolve_place
+from harness.trials.external import (
+    ExternalFailpoints,
+    KernelCode,
+    find_modules,
+    modules_of,
+    resolve_place,
+)
+from harness.trials.returns import ForcedReturn
 
 
 class FakeShell:
@@ -40,6 +51,39 @@ def test_a_module_where_it_was() -> None:
 def test_a_module_elsewhere_is_told() -> None:
     with pytest.raises(GuestError, match=r"some-disk has its section \.text at 0xffffffffc0300000"):
         asyncio.run(EXTERNAL.check_modules(FakeShell("0xffffffffc0300000")))  # type: ignore[arg-type]
+
+
+def test_places_go_with_their_module() -> None:
+    was = {".text": 0xFFFFFFFFC0200000, ".text.unlikely": 0xFFFFFFFFC0201000}
+    found = {".text": 0xFFFFFFFFC0301000, ".text.unlikely": 0xFFFFFFFFC0305000}
+    at = (was[".text"] + 0x10, was[".text.unlikely"] + 4)
+    kernel, hit = (
+        0xFFFFFFFF81000000,
+        ResolvedPlace(
+            parse_place("some_disk!f"), at, "f", (0, 0), ("f", "f"), "kallsyms", ("", "")
+        ),
+    )
+    outside = replace(hit, place=parse_place("g"), addresses=(kernel,))
+    external = ExternalFailpoints(
+        PluginPlan((Point("p", at), Point("k", (kernel,)))), (), {"p": hit, "k": outside},
+        Path("x.so"), (ForcedReturn("r", "p", at[0], parse_setting("return(1)")),),
+        {"some_disk": LoadedModule({3: was[".text"]}, was)},
+    )  # fmt: skip
+
+    class Shell:
+        async def check(self, command: str) -> bytes:
+            return f"{found[command.rpartition('/')[2]]:#x}\n".encode()
+
+    shell = Shell()
+    there = asyncio.run(find_modules(external.modules, shell))  # type: ignore[arg-type]
+    moved = external.moved(there)
+    expected = (found[".text"] + 0x10, found[".text.unlikely"] + 4)
+    assert [point.addresses for point in moved.plan.points] == [expected, (kernel,)]
+    assert moved.places["p"].addresses == expected
+    assert moved.returns[0].address == expected[0]
+    assert moved.modules["some_disk"].by_index == {3: found[".text"]}
+    asyncio.run(moved.check_modules(shell))  # type: ignore[arg-type]
+    assert moved.moved(there) is moved
 
 
 def test_modules_of_all_spellings() -> None:
