@@ -8,6 +8,7 @@ from harness.errors import ConfigurationError
 from harness.files import write_atomically
 from harness.kernels.kernel import Kernel
 from harness.qemu.command import Boot
+from harness.systems.freebsd.architecture import architecture
 from harness.systems.freebsd.embedded import embed
 from harness.systems.freebsd.program import compile_shim
 
@@ -22,9 +23,9 @@ def kernel_boot(
 
     Raises HarnessError.
     """
-    if arch == "arm64":
-        return _embedding_boot(kernel, root, append, cache)
-    return _multiboot(kernel, root, append, cache)
+    if architecture(arch).boots_by_shim:
+        return _multiboot(kernel, root, append, cache)
+    return _embedding_boot(kernel, arch, root, append, cache)
 
 
 def _multiboot(kernel: Kernel, root: Path | None, append: tuple[str, ...], cache: Path) -> Boot:
@@ -43,13 +44,13 @@ def _multiboot(kernel: Kernel, root: Path | None, append: tuple[str, ...], cache
 
 
 def _embedding_boot(
-    kernel: Kernel, root: Path | None, append: tuple[str, ...], cache: Path
+    kernel: Kernel, arch: str, root: Path | None, append: tuple[str, ...], cache: Path
 ) -> Boot:
     """arm64: the kernel, or a copy of it with the root inside, started as Linux is."""
     image = kernel.image
     if root is not None:
         key = hashlib.sha256(f"{kernel.identity} {root.name}".encode()).hexdigest()[:16]
-        image = cache / "images" / f"freebsd-arm64-{key}.bin"
+        image = cache / "images" / f"freebsd-{arch}-{key}.bin"
         if not image.exists():
             elf = kernel.image.with_name(WITH_SYMBOLS)
             write_atomically(image, embed(kernel.image, elf, root, kernel.label))

@@ -37,6 +37,7 @@ from harness.qemu.process import die_with_parent, require_qemu
 from harness.qemu.snapshot import make_overlay
 from harness.systems.base import GuestImage, ImageOrder
 from harness.systems.campaign import campaign_keys, memory_file
+from harness.systems.freebsd.architecture import architecture
 from harness.systems.freebsd.boot import kernel_boot
 from harness.systems.freebsd.first_boot import Console, FirstBoot, first_boot
 from harness.systems.freebsd.vm_image import VmImage, vm_image
@@ -123,16 +124,15 @@ def _boot(
 
 
 def _devices(arch: str, campaign: Path) -> tuple[str, ...]:
-    """The disks, the root's first, and the network; arm64's kernels have no PCI."""
-    bus = "device" if arch == "arm64" else "pci"
-    rom = "" if arch == "arm64" else ",romfile="
+    """The disks, the root's first, and the network."""
+    known = architecture(arch)
     return (
-        "-device", f"virtio-blk-{bus},drive=root",
+        "-device", f"{known.disk_device},drive=root",
         "-drive", f"id=campaign,if=none,format=raw,readonly=on,file={campaign}",
-        "-device", f"virtio-blk-{bus},drive=campaign,serial=harness",
+        "-device", f"{known.disk_device},drive=campaign,serial=harness",
         *_NETWORK,
-        "-device", f"virtio-net-{bus},netdev=ssh{rom}",
-        "-device", f"virtio-rng-{bus}",
+        "-device", f"{known.network_device},netdev=ssh",
+        "-device", known.random_device,
     )  # fmt: skip
 
 

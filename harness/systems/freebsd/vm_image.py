@@ -26,6 +26,7 @@ from harness.kernels.source.lock import locked
 from harness.plan.guest import ImageModel
 from harness.progress import Say
 from harness.qemu.command import Disk
+from harness.systems.freebsd.architecture import ARCHITECTURES
 from harness.systems.freebsd.gpt import (
     EFI_SYSTEM,
     FREEBSD_BOOT,
@@ -42,8 +43,6 @@ _QCOW2, _XZ = b"QFI\xfb", b"\xfd7zXZ\0"
 _UFS_MAGICS = {(0x19540119).to_bytes(4, "little"), (0x00011954).to_bytes(4, "little")}
 _UFS_MAGIC_ENDS = (65536 + 1376, 8192 + 1376)
 """The end of struct fs, which its magic number is, at both formats' places (sys/ufs/ffs/fs.h)."""
-_LOADERS = {"x86_64": b"BOOTX64 EFI", "arm64": b"BOOTAA64EFI"}
-"""Names in the EFI partition's FAT, by the harness's architectures."""
 _BLOCK = 1 << 20
 _SAY_SECONDS = 5.0
 _CHECKSUM_SECONDS = 60.0
@@ -253,9 +252,13 @@ def _qemu_img(arguments: list[str], image: Path) -> str:
 def _require_architecture(disk: Disk, partitions: list[Partition], arch: str, given: Path) -> None:
     """Tells an image of another architecture by its boot loaders; without any, by nothing."""
     fats = [_content(disk, p) for p in partitions if p.kind == EFI_SYSTEM]
-    found = {a for a, loader in _LOADERS.items() if any(loader in fat for fat in fats)}
-    if any(partition.kind == FREEBSD_BOOT for partition in partitions):
-        found.add("x86_64")  # the BIOS's
+    has_bios_loader = any(partition.kind == FREEBSD_BOOT for partition in partitions)
+    found = {
+        name
+        for name, known in ARCHITECTURES.items()
+        if any(known.efi_loader in fat for fat in fats)
+        or (has_bios_loader and known.has_bios_loader)
+    }
     if found and arch not in found:
         raise ConfigurationError(
             f"[image] {given} is for {', '.join(sorted(found))} by its boot loader, and the "
