@@ -17,9 +17,8 @@ _REF = re.compile(r"[^-\s:][^\s:]*")
 Fragments = Annotated[
     list[str],
     BeforeValidator(lambda given: [given] if isinstance(given, str) else given),
-    Field(min_length=1),
 ]
-"""Names of config fragments; one may stand without a list."""
+"""Names of config fragments; one may stand without a list, none is the harness's base as it is."""
 
 
 class SourceRecipe(Model):

@@ -13,13 +13,20 @@ from elftools.elf.elffile import ELFFile
 from pydantic import ValidationError
 
 from harness.errors import UsageError
+from harness.failpoints.mechanisms import MECHANISMS
 from harness.plan.load import Guest, Target, what_is_wrong
+from harness.plan.offer import RunOffer
 from harness.plan.target import RunModel
 
 TARGET = "run"
 ARM = "run"
-_PROTOCOL = re.compile(rb'^\s*#\s*include\s*[<"]harness_workload\.h[">]', re.MULTILINE)
+_ROOT = Path("/")
+"""The folder of a target without one: all of its files have absolute paths."""
+_MACHINES = {
+    "x86_64": "EM_X86_64", "i386": "EM_386", "arm64": "EM_AARCH64", "ppc64le": "EM_PPC64",
+}  # fmt: skip
 _IDLE = "exec sleep 1000000"
+_ANY = RunOffer()
 _Table = tuple[str, int]
 """A table of the model: its key and its number, from 0."""
 _ORDER_KEYS = "hold=PLACE until=PLACE [vcpu=N] [until_vcpu=N] [count=N] [since=arrival|mark|start] "
@@ -31,7 +38,12 @@ class RunOrder:
     """The command line's values; files are as the user named them."""
 
     guest: Guest
+    offer: RunOffer = _ANY
+    """What the guest's system has for it."""
     kernel: Path | None = None
+    source: Mapping[str, str | None] | None = None
+    """Keys of a source recipe that name a tree, in place of a kernel."""
+    config: Sequence[Path] = ()
     vmlinux: Path | None = None
     modules_folder: Path | None = None
     initrd: Path | None = None
@@ -59,7 +71,7 @@ def run_target(model: Mapping[str, Any], options: Mapping[_Table, str] | None = 
     """
     try:
         run = RunModel.model_validate(model)
-        return Target(TARGET, Path.cwd() / "run", run, called="the command line")
+        return Target(TARGET, _ROOT / TARGET, run, called="the command line")
     except ValidationError as error:
         raise UsageError(_explained(error, options or {})) from error
 
@@ -68,14 +80,15 @@ def target_of(order: RunOrder) -> Target:
     """The target that the order describes. Raises UsageError that names the option."""
     _check(order)
     places = _Places()
-    failpoints = [_failpoint(n, text, places) for n, text in enumerate(order.failpoints, 1)]
+    system = order.guest.model.system
+    failpoints = [_failpoint(n, text, places, system) for n, text in enumerate(order.failpoints, 1)]
     orders = [_order(n, text, places) for n, text in enumerate(order.orders, 1)]
     marks = [places.name_of(text) for text in order.marks]
     name = order.guest.known_as
     return run_target(
         {
             "title": f"harness run on {order.guest.name}",
-            "system": order.guest.model.system,
+            "system": system,
             "guests": [name],
             "kernels": {ARM: {name: _kernel(order)}},
             "userland": {"modules": list(order.modules), "setup": list(order.setup)},
@@ -105,16 +118,19 @@ def target_of(order: RunOrder) -> Target:
 
 
 def _check(order: RunOrder) -> None:
-    if order.guest.model.userland is None:
-        raise UsageError(
-            f"--guest {order.guest.name}: harness run needs a guest with a shell and a kernel that "
-            "is a file; for this one write a target (docs/targets.md)"
-        )
+    _check_against_offer(order)
     for option, path in (
-        ("--kernel", order.kernel), ("--initrd", order.initrd), ("--workload", order.workload)
+        ("--kernel", order.kernel), ("--vmlinux", order.vmlinux), ("--initrd", order.initrd),
+        ("--workload", order.workload), *(("--config", path) for path in order.config),
     ):  # fmt: skip
+        if path is not None and path.is_dir():
+            raise UsageError(f"{option} {path} is a folder: name the file in it")
         if path is not None and not path.is_file():
             raise UsageError(f"{option} {path}: there is no such file")
+    if order.source is not None and order.kernel is not None:
+        raise UsageError("--source builds a kernel, and --kernel is one: give one of them")
+    if order.config and order.source is None:
+        raise UsageError("--config says how --source is built: give that, too")
     if order.modules_folder is not None and order.kernel is None:
         raise UsageError("--modules-dir has the modules of a --kernel: give that, too")
     if order.vmlinux is not None and order.kernel is None:
@@ -135,18 +151,44 @@ def _check(order: RunOrder) -> None:
                 "put it there, or leave --initrd out"
             )
     if order.workload is not None and order.workload.suffix != ".c":
-        _check_program(order.workload)
+        _check_program(order.workload, order)
     if order.arguments and order.workload is None:
         raise UsageError("--arg goes with --workload")
-    if order.command is not None and order.workload is not None and _speaks(order.workload):
-        raise UsageError("--command runs no workload with harness_workload.h: give --arg to it")
+    if order.command is not None and order.workload is not None and _speaks(order):
+        raise UsageError(f"--command runs no workload with {order.offer.header}: give --arg to it")
 
 
-def _check_program(program: Path) -> None:
+def _check_against_offer(order: RunOrder) -> None:
+    """Refuses what no guest of this system has."""
+    offer = order.offer
+    given = {
+        "--vmlinux": order.vmlinux, "--modules-dir": order.modules_folder,
+        "--modules": order.modules, "--initrd": order.initrd, "--setup": order.setup,
+        "--command": order.command, "--must-end": order.must_end,
+    }  # fmt: skip
+    for option, why in offer.without.items():
+        if given[option]:
+            raise UsageError(
+                f"{option}: the guest {order.guest.name} is a {offer.title} guest: {why}"
+            )
+    if offer.plain:
+        return
+    if order.workload is None or (order.workload.is_file() and not _speaks(order)):
+        raise UsageError(
+            f"--workload: the guest {order.guest.name} is a {offer.title} guest, and runs nothing "
+            f"but a C file that includes {offer.header}; "
+            + (f"{order.workload} does not" if order.workload is not None else "give one")
+        )
+
+
+def _check_program(program: Path, order: RunOrder) -> None:
+    guest, offer = order.guest, order.offer
     try:
         with program.open("rb") as file:
             elf = ELFFile(file)
             dynamic = any(segment["p_type"] == "PT_INTERP" for segment in elf.iter_segments())
+            is_of_the_system = offer.runs(elf)
+            machine = elf["e_machine"]
     except ELFError as error:
         raise UsageError(
             f"--workload {program}: expected a C file (NAME.c) or a static ELF program; scripts go "
@@ -156,6 +198,16 @@ def _check_program(program: Path) -> None:
         raise UsageError(
             f"--workload {program} is linked dynamically, and the guest has no libraries: link it "
             "with -static"
+        )
+    if machine != _MACHINES[guest.model.arch]:
+        raise UsageError(
+            f"--workload {program} is a program for {machine}, and the guest {guest.name} is "
+            f"{guest.model.arch}"
+        )
+    if not is_of_the_system:
+        raise UsageError(
+            f"--workload {program} is no program for {offer.title}, which the guest {guest.name} "
+            "runs: give one that was built for it, or the C file"
         )
 
 
@@ -168,26 +220,33 @@ def _kernel(order: RunOrder) -> dict[str, Any]:
         if order.vmlinux is not None:
             own["vmlinux"] = str(order.vmlinux.resolve())
         return own | append
+    if order.source is not None:
+        config = [*order.offer.config, *(str(path.resolve()) for path in order.config)]
+        tree = {key: value for key, value in order.source.items() if value is not None}
+        return {"source": tree | {"config": config}} | append
     if order.guest.model.kernel is None:
-        raise UsageError(f"the guest {order.guest.name} has no kernel of its own: give --kernel")
+        raise UsageError(
+            f"the guest {order.guest.name} has no kernel of its own: give --kernel "
+            f"({order.offer.title}: {order.offer.kernel}), or --source to build one"
+        )
     return order.guest.model.kernel.model_dump() | append
 
 
-def _speaks(workload: Path) -> bool:
+def _speaks(order: RunOrder) -> bool:
     """Whether it is written for the harness: says when it has started, what it found, its end."""
-    return workload.suffix == ".c" and _PROTOCOL.search(workload.read_bytes()) is not None
-
-
-def _plain(order: RunOrder) -> bool:
-    return order.workload is None or not _speaks(order.workload)
+    if order.workload is None or order.workload.suffix != ".c":
+        return False
+    header = re.escape(order.offer.header.encode())
+    included = re.compile(rb'^\s*#\s*include\s*[<"]' + header + rb'[">]', re.MULTILINE)
+    return included.search(order.workload.read_bytes()) is not None
 
 
 def _workload(order: RunOrder) -> dict[str, Any]:
     program = str(order.workload.resolve()) if order.workload is not None else ""
-    if not _plain(order):
+    if _speaks(order):
         words = [word.partition("=") for word in order.arguments]
         if bad := next((key for key, sign, _ in words if not sign), None):
-            raise UsageError(f"--arg {bad}: a workload with harness_workload.h takes KEY=VALUE")
+            raise UsageError(f"--arg {bad}: a workload with {order.offer.header} takes KEY=VALUE")
         arguments = {key: value for key, _, value in words}
         return {"program": program, "flags": list(order.flags), "args": arguments}
     command = order.command
@@ -223,14 +282,32 @@ class _Places:
         return [{"name": name, "at": text} for text, name in self._names.items()]
 
 
-def _failpoint(number: int, text: str, places: _Places) -> dict[str, Any]:
-    place, sign, setting = text.partition("=")
-    if not sign or not place or not setting:
+def _failpoint(number: int, text: str, places: _Places, system: str) -> dict[str, Any]:
+    at, sign, setting = text.partition("=")
+    mechanism, blank, name = at.strip().partition(" ")
+    if not blank or mechanism not in MECHANISMS:
+        mechanism, name = "plugin", at
+    name = name.strip()
+    if not sign or not name or not setting:
         raise UsageError(
             f"--failpoint {text}: expected PLACE=SETTING, such as "
-            "'do_swap_page:after(swap_readpage)=20%delay(5000)'"
+            "'do_swap_page:after(swap_readpage)=20%delay(5000)', or 'MECHANISM NAME=SETTING', such "
+            "as 'sysctl debug.fail_point.NAME=50%sleep(10)'"
         )
-    return {"name": f"failpoint-{number}", "place": places.name_of(place), "do": setting}
+    there = [known for known, what in MECHANISMS.items() if system in (what.systems or {system})]
+    if mechanism not in there:
+        raise UsageError(
+            f"--failpoint {text}: a {system} guest has no mechanism {mechanism!r}; it has: "
+            + ", ".join(there)
+        )
+    if mechanism == "plugin" and "fail_point." in name and "sysctl" in there:
+        raise UsageError(
+            f"--failpoint {text}: that is no place in the code; for the kernel's own fail point "
+            f"write 'sysctl {name}={setting}'"
+        )
+    key = MECHANISMS[mechanism].at
+    where = places.name_of(name) if key == "place" else name
+    return {"name": f"failpoint-{number}", "mechanism": mechanism, key: where, "do": setting}
 
 
 def _order(number: int, text: str, places: _Places) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from harness.places.symbols import SymbolTable
 from harness.plan.guest import GuestModel
 from harness.plan.kernel import KernelRecipe
 from harness.plan.needs import TargetUserlandModel
+from harness.plan.offer import RunOffer
 from harness.progress import Say
 from harness.qemu.command import Boot
 
@@ -94,6 +95,9 @@ class System(Protocol):
 
     debugger: Debugger | None
     """What can be asked on the console after a crash; None: nothing."""
+
+    run_offer: RunOffer
+    """What `harness run` can do with its guests."""
 
     def missing_tools(self, guest: GuestModel) -> str | None:
         """What this host lacks to make and boot such a guest, and how to install it; None: nothing.

@@ -17,7 +17,7 @@ import pytest
 from running import PROJECT, make_project
 
 from harness import cli, commands
-from harness.commands import repro
+from harness.commands import campaigns
 from harness.errors import ConfigurationError, GuestError, InfrastructureError, UsageError
 from harness.trials.record import CampaignFolder
 
@@ -48,7 +48,7 @@ def ends_with(monkeypatch: pytest.MonkeyPatch, end: BaseException | CampaignFold
             raise end
         return end
 
-    monkeypatch.setattr(repro, "start_campaign", start)
+    monkeypatch.setattr(campaigns, "start_campaign", start)
 
 
 def run(capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -197,7 +197,7 @@ def test_codes_are_as_documented() -> None:
 
 def test_help_names_every_command_and_nothing_else() -> None:
     modules = {name for _, name, _ in pkgutil.iter_modules(commands.__path__)}
-    assert modules - {"defaults"} == set(cli.COMMANDS)
+    assert modules - {"campaigns", "defaults"} == set(cli.COMMANDS)
     for name in cli.COMMANDS:
         command = cli.cli.get_command(click.Context(cli.cli), name)
         assert command is not None

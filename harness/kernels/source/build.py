@@ -71,7 +71,7 @@ def built_kernel(
         semantic=tuple(semantic),
         hooks=tuple(hooks),
         spatch=spatch,
-        target=folder.name,
+        target=folder.name or "run",  # `harness run` has no folder but the root
     )
     kept = cache / "kernels" / f"{origin.name}-{order.key}"
     if (kernel := _read(kept, order)) is not None:

@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import NoteSection
+
 from harness.errors import ConfigurationError
 from harness.kernels.toolchain import WORKLOAD_BASE
 from harness.systems import agent
@@ -69,6 +72,17 @@ def compile_workload(source: Path, arch: str, cache: Path, flags: Sequence[str] 
         (*_program_flags(arch, source.parent), *more),
     )
     return _compiled(what, cache)
+
+
+def is_freebsd_program(program: ELFFile) -> bool:
+    """Whether FreeBSD's kernel takes it for its own (sys/kern/imgact_elf.c): by a mark or a note.
+
+    Another one is refused as it is started (`ELF binary type "0" not known`).
+    """
+    if program["e_ident"]["EI_OSABI"] == "ELFOSABI_FREEBSD":
+        return True
+    sections = (section for section in program.iter_sections() if isinstance(section, NoteSection))
+    return any(note["n_name"] == "FreeBSD" for notes in sections for note in notes.iter_notes())
 
 
 def _program_flags(arch: str, include: Path) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from harness.places.symbols import SymbolTable
 from harness.plan.guest import GuestModel
 from harness.plan.kernel import KernelRecipe
 from harness.plan.load import load_guest
+from harness.plan.offer import RunOffer
 from harness.progress import Say
 from harness.systems.base import Debugger, GuestImage, ImageOrder, WorkloadOrder
 from harness.systems.freebsd.boot import WITH_SYMBOLS, kernel_boot
@@ -28,12 +29,13 @@ from harness.systems.freebsd.ddb import DDB
 from harness.systems.freebsd.full_image import full_image
 from harness.systems.freebsd.guest_builder import guest_builder
 from harness.systems.freebsd.guest_compiler import compile_in_image
-from harness.systems.freebsd.own import CHANNEL, INVARIANTS, own_kernel
-from harness.systems.freebsd.program import compile_init, compile_workload
+from harness.systems.freebsd.own import FULL_IMAGE, MICRO_GUEST, own_kernel
+from harness.systems.freebsd.program import compile_init, compile_workload, is_freebsd_program
 from harness.systems.freebsd.requirements import require_tools
 from harness.systems.freebsd.root import WORKLOAD_PATH, Root, root_image
 
 _FULL_IMAGE = Path(__file__).parent / "kernel/full-image.conf"
+_NO_MODULES = "it loads no modules: build them into the kernel"
 
 
 class FreeBSD:
@@ -41,6 +43,17 @@ class FreeBSD:
 
     farewell: re.Pattern[bytes] | None = None
     debugger: Debugger | None = DDB
+    run_offer = RunOffer(
+        title="FreeBSD",
+        kernel="a build's kernel.full; on arm64 kernel.bin, with kernel.full beside it",
+        without={
+            "--initrd": "there is no initramfs, the harness makes the root; put what is to run "
+            "into --workload and --setup",
+            "--modules": _NO_MODULES,
+            "--modules-dir": _NO_MODULES,
+        },
+        runs=is_freebsd_program,
+    )
 
     def missing_tools(self, guest: GuestModel) -> str | None:
         """What kernels, which come from source only, init and workloads are built with."""
@@ -59,8 +72,9 @@ class FreeBSD:
         Raises HarnessError.
         """
         if recipe.file is not None:
-            needs = (INVARIANTS,) if guest.is_full_image else (INVARIANTS, CHANNEL)
-            return own_kernel(folder / recipe.file, guest.arch, cache, needs)
+            vmlinux = folder / recipe.vmlinux if recipe.vmlinux is not None else None
+            needs = FULL_IMAGE if guest.is_full_image else MICRO_GUEST
+            return own_kernel(folder / recipe.file, guest.arch, cache, needs, vmlinux)
         if recipe.source is None:
             raise ConfigurationError(
                 "a FreeBSD kernel comes from source, or is a file: expected a `source` table or "

@@ -15,13 +15,18 @@ from harness.places.image import KernelImage
 from harness.places.symbols import SymbolTable
 from harness.plan.guest import GuestModel
 from harness.plan.kernel import KernelRecipe
+from harness.plan.offer import RunOffer
 from harness.progress import Say
 from harness.qemu.command import Boot
 from harness.systems.base import Debugger, GuestImage, ImageOrder, WorkloadOrder
 from harness.systems.gnumach.builder import gnumach_builder
 from harness.systems.gnumach.memory import require_room
+from harness.systems.gnumach.own import own_gnumach
 from harness.systems.gnumach.packaged import packaged_gnumach
 from harness.systems.gnumach.program import compile_bootstrap, compile_shim, missing_compiler
+
+_NO_COMMANDS = "it runs nothing but the workload"
+_NO_MODULES = "it has no modules"
 
 
 class GnuMach:
@@ -29,6 +34,22 @@ class GnuMach:
 
     farewell: re.Pattern[bytes] | None = None
     debugger: Debugger | None = None
+    run_offer = RunOffer(
+        title="GNU Mach",
+        kernel="a build's gnumach, with its symbols",
+        without={
+            "--initrd": "its root is the workload, which is the only task",
+            "--command": _NO_COMMANDS,
+            "--setup": _NO_COMMANDS,
+            "--modules": _NO_MODULES,
+            "--modules-dir": _NO_MODULES,
+            "--vmlinux": "--kernel is its ELF file already",
+            "--must-end": "whether the workload is alive is told by its heartbeats",
+        },
+        header="mach.h",
+        plain=False,
+        config=("smp-kdb.configure",),
+    )
 
     def missing_tools(self, guest: GuestModel) -> str | None:
         """A C compiler without any library: all programs are freestanding."""
@@ -37,8 +58,13 @@ class GnuMach:
     def acquire_kernel(
         self, recipe: KernelRecipe, guest: GuestModel, folder: Path, cache: Path, say: Say
     ) -> Kernel:
-        """The distribution's package, else a kernel built from source. Raises HarnessError."""
+        """A file of the user's own, the distribution's package, else a kernel built from source.
+
+        Raises HarnessError.
+        """
         _require_architecture(guest)
+        if recipe.file is not None:
+            return own_gnumach(folder / recipe.file, guest.arch)
         if recipe.package is not None and recipe.suite is not None:
             try:
                 kernel = packaged_gnumach(recipe.package, recipe.suite, guest.arch, cache, say)
@@ -51,7 +77,7 @@ class GnuMach:
                     return kernel
                 return patched_kernel(kernel, folder / recipe.binary_patch, cache, say)
         if recipe.source is None:
-            raise ConfigurationError("a kernel recipe without package and source")
+            raise ConfigurationError("a kernel recipe without file, package and source")
         builder = gnumach_builder(recipe.source, guest.arch, folder, cache, say)
         return built_kernel(recipe.source, builder, folder, cache, say)
 

@@ -7,6 +7,8 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
+from elftools.elf.elffile import ELFFile
+
 from harness.console.guest_channel import GuestChannel
 from harness.disk_tools import missing_disk_tools
 from harness.errors import ConfigurationError, InfrastructureError
@@ -22,6 +24,7 @@ from harness.places.symbols import SymbolTable
 from harness.plan.guest import GuestModel
 from harness.plan.kernel import KernelRecipe
 from harness.plan.needs import TargetUserlandModel
+from harness.plan.offer import RunOffer
 from harness.progress import Say
 from harness.qemu.accelerator import choose_accelerator
 from harness.qemu.command import Boot
@@ -47,10 +50,15 @@ from harness.systems.linux.toolchain_disk import toolchain_disk
 from harness.systems.machine import machine_of
 
 
+def _is_linux_program(program: ELFFile) -> bool:
+    return program["e_ident"]["EI_OSABI"] in ("ELFOSABI_SYSV", "ELFOSABI_LINUX")
+
+
 class Linux:
     """The Linux micro-guest: initramfs, init with a control channel, busybox."""
 
     debugger: Debugger | None = None
+    run_offer = RunOffer(runs=_is_linux_program)
     # kernel/reboot.c, at the level of emergencies; old kernels without "reboot: " before it
     farewell: re.Pattern[bytes] | None = re.compile(
         rb"^(?:\[[^\]\n]*\] ?)*(?:reboot: |Power down\.|Restarting system)", re.MULTILINE

@@ -9,7 +9,7 @@ import pytest
 from running import make_project
 
 from harness import cli
-from harness.commands import run as run_command
+from harness.commands import campaigns
 from harness.trials.prepare import Request
 from harness.trials.record import CampaignFolder
 from harness.trials.start import Options
@@ -47,7 +47,7 @@ def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Started:
     monkeypatch.setenv("HARNESS_PROJECT", str(make_project(tmp_path / "project")))
     monkeypatch.setenv("HARNESS_RESULTS", str(tmp_path / "results"))
     started = Started(tmp_path)
-    monkeypatch.setattr(run_command, "start_campaign", started)
+    monkeypatch.setattr(campaigns, "start_campaign", started)
     return started
 
 
@@ -121,8 +121,8 @@ def test_resume_notes_that_other_options_are_unused(
         """Nothing is left to do."""
 
     started.ends_with("clean")
-    monkeypatch.setattr(run_command, "find_campaign", lambda *_: started.folder)
-    monkeypatch.setattr(run_command, "resume_campaign", go_on)
+    monkeypatch.setattr(campaigns, "find_campaign", lambda *_: started.folder)
+    monkeypatch.setattr(campaigns, "resume_campaign", go_on)
     assert cli._run(["run", "--resume", "run-1", *words]) == 0
     said = "note: --resume keeps the campaign's plan; other options are unused"
     assert (said in " ".join(capfd.readouterr().err.split())) == noted

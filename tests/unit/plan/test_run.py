@@ -2,7 +2,6 @@
 """`harness run`'s options as a target of one arm, and what is wrong with them."""
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -115,9 +114,3 @@ def test_a_script_is_no_workload(tmp_path: Path) -> None:
 def test_a_program_needs_its_libraries_within() -> None:
     with pytest.raises(UsageError, match="link it with -static"):
         model_of(workload=Path(sys.executable).resolve())
-
-
-def test_a_guest_without_a_shell_is_told() -> None:
-    bare = replace(GUEST, model=GUEST.model.model_copy(update={"userland": None}))
-    with pytest.raises(UsageError, match="write a target"):
-        target_of(RunOrder(bare))

@@ -24,7 +24,7 @@
 
 #include "sysctl.h"
 
-enum { MAX_WORDS = 128, NOT_FOUND = 127, USAGE = 2 };
+enum { MAX_WORDS = 128, MAX_EXPORTED = 64, NOT_FOUND = 127, USAGE = 2 };
 
 struct command {
 	const char *name, *usage;
@@ -84,8 +84,41 @@ static int run_mkdir(char **words, int count)
 
 static int run_sleep(char **words, int count)
 {
+	double seconds = strtod(words[0], NULL);
+
 	(void)count;
-	usleep((useconds_t)(strtod(words[0], NULL) * 1e6));
+	for (; seconds > 1000; seconds -= 1000)	/* useconds_t has 32 bits */
+		usleep(1000000000);
+	if (seconds > 0)
+		usleep((useconds_t)(seconds * 1e6));
+	return 0;
+}
+
+/* NAME=VALUE for the programs behind it in the same text. */
+static int run_export(char **words, int count)
+{
+	static char *exported[MAX_EXPORTED + 1];
+	const char *sign = strchr(words[0], '=');
+	int n = 0;
+
+	(void)count;
+	if (!sign || sign == words[0]) {
+		dprintf(2, "export: %s: expected NAME=VALUE\n", words[0]);
+		return USAGE;
+	}
+	size_t name = (size_t)(sign - words[0]) + 1;
+
+	for (char **at = environ; at && *at; at++)
+		if (strncmp(*at, words[0], name)) {
+			if (n == MAX_EXPORTED - 1) {
+				dprintf(2, "export: more than %d variables\n", MAX_EXPORTED);
+				return 1;
+			}
+			exported[n++] = *at;
+		}
+	exported[n++] = words[0];
+	exported[n] = NULL;
+	environ = exported;
 	return 0;
 }
 
@@ -187,6 +220,7 @@ static int run_help(char **words, int count);
 static const struct command commands[] = {
 	{ "cat", "FILE …", 1, MAX_WORDS, run_cat },
 	{ "echo", "WORD …", 0, MAX_WORDS, run_echo },
+	{ "export", "NAME=VALUE", 1, 1, run_export },
 	{ "help", "", 0, 0, run_help },
 	{ "kenv", "[NAME]", 0, 1, run_kenv },
 	{ "mdconfig", "MIB (a memory disk; prints its name)", 1, 1, run_mdconfig },

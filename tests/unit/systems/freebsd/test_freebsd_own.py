@@ -8,9 +8,11 @@ import pytest
 
 from harness.errors import ConfigurationError, HarnessError, InfrastructureError, UsageError
 from harness.systems.freebsd.clang import find_clang
-from harness.systems.freebsd.own import own_kernel
+from harness.systems.freebsd.own import FULL_IMAGE, own_kernel
 
 INVARIANTS, CHANNEL = "vm_page_object_busy_assert", "vtcon_modevent"
+BEFORE_13 = "vm_page_object_lock_assert"
+ROOT = ("ffs_mount", "mdstart_malloc")
 BANNER = "FreeBSD 14.1-RELEASE-p3 OWN"
 _LINUX_HEADER = bytes(56) + b"ARM\x64" + bytes(8)
 
@@ -46,7 +48,7 @@ def a_kernel(
 
 
 def test_a_kernel_is_taken_with_its_symbols(tmp_path: Path) -> None:
-    file = a_kernel(tmp_path, INVARIANTS, CHANNEL)
+    file = a_kernel(tmp_path, INVARIANTS, CHANNEL, *ROOT)
     kernel = own_kernel(file, "x86_64", tmp_path / "cache")
     assert (kernel.release, kernel.label) == ("14.1-RELEASE-p3", "kernel 14.1-RELEASE-p3")
     assert kernel.image.read_bytes() == file.read_bytes()
@@ -56,25 +58,57 @@ def test_a_kernel_is_taken_with_its_symbols(tmp_path: Path) -> None:
 
 def test_arm64_takes_the_builds_image_and_its_elf_file(tmp_path: Path) -> None:
     elf = a_kernel(
-        tmp_path, INVARIANTS, CHANNEL, name="kernel.full", target="aarch64-unknown-freebsd13"
+        tmp_path, INVARIANTS, CHANNEL, *ROOT, name="kernel.full", target="aarch64-unknown-freebsd13"
     )
     image = tmp_path / "kernel.bin"
-    image.write_bytes(_LINUX_HEADER)
+    image.write_bytes(_LINUX_HEADER + elf.read_bytes())  # with the same code in it
     kernel = own_kernel(image, "arm64", tmp_path / "cache")
-    assert kernel.image.read_bytes() == _LINUX_HEADER
+    assert kernel.image.read_bytes() == image.read_bytes()
     assert kernel.image.with_name("vmlinux").read_bytes() == elf.read_bytes()
     with pytest.raises(ConfigurationError, match=r"give the build's kernel\.bin.*LINUX_BOOT_ABI"):
         own_kernel(elf, "arm64", tmp_path / "cache")
-    elf.unlink()
+    elsewhere = elf.rename(tmp_path / "elsewhere")
+    assert own_kernel(image, "arm64", tmp_path / "cache", vmlinux=elsewhere) == kernel
     with pytest.raises(UsageError, match=r"there is no kernel .*kernel\.full \(the same kernel's"):
         own_kernel(image, "arm64", tmp_path / "cache")
+    with pytest.raises(UsageError, match=r"there is no kernel .*gone$"):
+        own_kernel(image, "arm64", tmp_path / "cache", vmlinux=tmp_path / "gone")
+
+
+def test_symbols_of_another_build_are_refused(tmp_path: Path) -> None:
+    file = a_kernel(tmp_path, INVARIANTS, CHANNEL, *ROOT)
+    other = a_kernel(tmp_path, INVARIANTS, CHANNEL, *ROOT, "more", name="kernel.full")
+    stripped = a_kernel(tmp_path, INVARIANTS, CHANNEL, *ROOT, name="stripped", strip=True)
+    with pytest.raises(ConfigurationError, match=r"kernel\.full is not of the same build as"):
+        own_kernel(file, "x86_64", tmp_path / "cache", vmlinux=other)
+    kernel = own_kernel(stripped, "x86_64", tmp_path / "cache", vmlinux=file)
+    assert kernel.image.with_name("vmlinux").read_bytes() == file.read_bytes()
+
+
+def test_invariants_had_another_function_before_13(tmp_path: Path) -> None:
+    file = a_kernel(tmp_path, BEFORE_13, CHANNEL, *ROOT, banner="FreeBSD 11.0-RELEASE-p1")
+    assert own_kernel(file, "x86_64", tmp_path / "cache").release == "11.0-RELEASE-p1"
+
+
+def test_a_full_image_needs_disk_and_network_but_no_channel(tmp_path: Path) -> None:
+    micro = a_kernel(tmp_path, INVARIANTS, CHANNEL, *ROOT)
+    with pytest.raises(ConfigurationError) as caught:
+        own_kernel(micro, "x86_64", tmp_path / "cache", FULL_IMAGE)
+    for line in ("GEOM_PART_GPT", "MSDOSFS", "virtio_blk", "vtnet"):
+        assert line in str(caught.value)
+    assert "virtio_console" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("functions", "message"),
     [
-        ([CHANNEL], "built without what a guest of the harness needs:\n  `options INVARIANTS`"),
-        ([INVARIANTS], "\n  `device virtio_console`"),
+        (
+            [CHANNEL, *ROOT],
+            "built without what a guest of the harness needs:\n  `options INVARIANTS`",
+        ),
+        ([INVARIANTS, *ROOT], "\n  `device virtio_console`"),
+        ([INVARIANTS, CHANNEL, ROOT[1]], "\n  `options FFS`"),
+        ([INVARIANTS, CHANNEL, ROOT[0]], "\n  `device md`"),
     ],
 )
 def test_one_without_what_a_guest_needs_is_refused(
