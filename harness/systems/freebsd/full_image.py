@@ -55,6 +55,7 @@ _NETWORK = (
 _RECORD = "first-boot.json"
 _OVERLAY = "disk.qcow2"
 _END_SECONDS = 60.0
+_PRIVATE, _PRIVATE_FOLDER = 0o600, 0o700
 
 
 @dataclass(frozen=True)
@@ -86,8 +87,9 @@ def prepared_image(guest: GuestModel, kernel: Kernel, cache: Path, say: Say) -> 
     with interruptible(), locked(lock, f"the first boot of {image.label}", say):
         if not (folder / _RECORD).is_file():
             folder.mkdir(parents=True, exist_ok=True)
+            folder.chmod(_PRIVATE_FOLDER)  # the guests' private host key is in the overlay
             facts = _boot_once(image, guest, kernel, folder, say)
-            write_atomically(folder / _RECORD, json.dumps(asdict(facts)).encode())
+            write_atomically(folder / _RECORD, json.dumps(asdict(facts)).encode(), _PRIVATE)
         facts = FirstBoot(**json.loads((folder / _RECORD).read_text()))
     return PreparedImage(Disk(folder / _OVERLAY, "qcow2"), image.root, facts, identity)
 
@@ -180,7 +182,8 @@ def _boot_once(
     model = guest.machine
     require_qemu(model.qemu)
     unfinished = folder / f".{_OVERLAY}"
-    unfinished.touch()
+    unfinished.unlink(missing_ok=True)
+    unfinished.touch(_PRIVATE)
     make_overlay(image.disk, unfinished)
     machine = machine_of(model, choose_accelerator(model.accelerator, model.qemu, say))
     boot = _boot(guest, kernel, image.root, (), folder.parents[2])

@@ -5,6 +5,7 @@ What a user gave as a file is used where it is, and never written.
 """
 
 import hashlib
+import http.client
 import json
 import lzma
 import os
@@ -38,7 +39,8 @@ from harness.systems.freebsd.gpt import (
 )
 
 CHECKSUMS = "CHECKSUM.SHA256"
-"""What the project puts beside its images: lines such as `SHA256 (NAME) = HEX`."""
+"""What the project puts beside its images, also as CHECKSUM.SHA256-FreeBSD-13.2-RELEASE-amd64: of
+each a line `SHA256 (NAME) = HEX`."""
 _QCOW2, _XZ = b"QFI\xfb", b"\xfd7zXZ\0"
 _UFS_MAGICS = {(0x19540119).to_bytes(4, "little"), (0x00011954).to_bytes(4, "little")}
 _UFS_MAGIC_ENDS = (65536 + 1376, 8192 + 1376)
@@ -91,9 +93,21 @@ def _stamp(file: Path) -> str:
 
 def _downloaded(url: str, sha256: str | None, folder: Path, say: Say) -> Path:
     where = f"[image] url = {url}"
-    if sha256 is None:
-        sha256 = _published_checksum(url, folder, where, say)
-    # whole and checked once, it is not read again: it has the size of a disk
+    published = folder / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}-{CHECKSUMS}"
+    if sha256 is not None:
+        return _checked_download(url, sha256, folder, where, say)
+    if not published.exists():
+        write_atomically(published, _published_checksum(url, where, say).encode())
+    where += f", with the checksum published beside it ({CHECKSUMS}*)"
+    try:
+        return _checked_download(url, published.read_text(), folder, where, say)
+    except InfrastructureError:
+        published.unlink(missing_ok=True)  # it may be what is wrong, and is asked for again
+        raise
+
+
+def _checked_download(url: str, sha256: str, folder: Path, where: str, say: Say) -> Path:
+    """Whole and checked once, it is not read again: it has the size of a disk."""
     name = re.sub(r"[^A-Za-z0-9._-]", "-", url.partition("?")[0].rpartition("/")[2]) or "file"
     kept = folder / f"{sha256[:16]}-{name}"
     if _was_checked(kept, sha256, folder):
@@ -103,34 +117,37 @@ def _downloaded(url: str, sha256: str | None, folder: Path, say: Say) -> Path:
     return file
 
 
-def _published_checksum(url: str, folder: Path, where: str, say: Say) -> str:
-    """What CHECKSUM.SHA256 beside the image says; kept, so that it is asked for once."""
+def _published_checksum(url: str, where: str, say: Say) -> str:
+    """What is said beside the image: by all images' file, or the release's own (CHECKSUMS)."""
     beside, _, name = url.partition("?")[0].rpartition("/")
-    kept = folder / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}-{CHECKSUMS}"
-    if not kept.exists():
-        say(f"reading {beside}/{CHECKSUMS}")
+    release = re.sub(r"(\.(raw|qcow2|vhd|vhdf|vmdk))?(\.xz)?$", "", name)
+    tried = []
+    for file in (CHECKSUMS, f"{CHECKSUMS}-{release}"):
+        say(f"reading {beside}/{file}")
         try:
-            with urllib.request.urlopen(f"{beside}/{CHECKSUMS}", timeout=_CHECKSUM_SECONDS) as got:
+            with urllib.request.urlopen(f"{beside}/{file}", timeout=_CHECKSUM_SECONDS) as got:
                 text = got.read(_BLOCK)
-        except (OSError, urllib.error.URLError, ValueError) as error:
-            reason = getattr(error, "reason", None) or error
-            raise InfrastructureError(
-                f"{where}: it has no `sha256`, and {beside}/{CHECKSUMS} cannot be read: {reason}; "
-                "give the checksum (--image-sha256), or a file that is here already"
-            ) from error
-        found = _checksum_in(text.decode(errors="replace"), name)
-        if found is None:
-            raise InfrastructureError(
-                f"{where}: it has no `sha256`, and {beside}/{CHECKSUMS} does not name {name}; give "
-                "the checksum (--image-sha256)"
-            )
-        write_atomically(kept, found.encode())
-    return kept.read_text()
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            answered = isinstance(error, urllib.error.HTTPError)
+            reason = error if answered else getattr(error, "reason", None) or error
+            tried.append(f"{file} cannot be read: {reason}")
+            if not answered:
+                break  # a server that is not there has no other file, either
+        else:
+            if (found := _checksum_in(text.decode(errors="replace"), name)) is not None:
+                return found
+            tried.append(f"{file} does not name {name}")
+    raise InfrastructureError(
+        f"{where}: it has no `sha256`, and none is published beside it ({'; '.join(tried)}): give "
+        "the checksum (--image-sha256), or a file that is here already"
+    )
 
 
 def _checksum_in(text: str, name: str) -> str | None:
-    found = re.search(rf"^SHA256 \({re.escape(name)}\) = ([0-9a-f]{{64}})\s*$", text, re.MULTILINE)
-    return found[1] if found else None
+    """Of a line of sha256(1)'s, as in `SHA256 (NAME) = HEX`."""
+    line = rf"^SHA256 \({re.escape(name)}\) = ([0-9A-Fa-f]{{64}})\s*$"
+    found = re.search(line, text, re.MULTILINE)
+    return found[1].lower() if found else None
 
 
 def _given(file: Path, sha256: str | None, folder: Path, say: Say) -> Path:

@@ -32,6 +32,9 @@ done
 chmod 755 "$here" "$here"/bin "$here"/bin/* "$here/shell" || fail "cannot make $here its commands"
 grep -q -x "$here/shell" /etc/shells || echo "$here/shell" >> /etc/shells
 pw usermod root -s "$here/shell" || fail "cannot give root a shell"
+# nobody logs in on the console any more: what a login prints would stand before a panic's first words
+sed -i '' -E '/^(console|ttyu|dcons|rcons|xc)/s/[[:space:]](on|onifconsole|onifexists)([[:space:]]|$)/ off\2/' \
+	/etc/ttys || fail "cannot write /etc/ttys"
 ln -sf "$here/campaign/workload" /workload || fail "cannot write /workload"
 
 [ -f /etc/ssh/ssh_host_ed25519_key ] ||

@@ -148,7 +148,7 @@ def test_the_root(tmp_path: Path, parts: tuple[Part, ...], root: str) -> None:
 
 
 def _answers(answer: Answer, checksums: bytes | None, image: bytes = PACKED) -> None:
-    if answer.path.endswith("CHECKSUM.SHA256"):
+    if "/CHECKSUM.SHA256" in answer.path:
         if checksums is None:
             answer.head(404, Content_Length=0)
         else:
@@ -191,10 +191,19 @@ def test_a_download_that_is_cut_off_is_resumed(
 @pytest.mark.parametrize(
     ("checksums", "says"),
     [
-        (None, r"CHECKSUM\.SHA256 cannot be read: .*--image-sha256"),
+        (
+            None,
+            r"none is published beside it \(CHECKSUM\.SHA256 cannot be read: .*; "
+            r"CHECKSUM\.SHA256-FreeBSD-13\.2-RELEASE-amd64 cannot be read: .*--image-sha256",
+        ),
         (b"SHA256 (other.xz) = " + b"1" * 64, f"CHECKSUM.SHA256 does not name {NAME}"),
+        (b"SHA256 (" + NAME.encode() + b") = 12", f"CHECKSUM.SHA256 does not name {NAME}"),
+        (b"MD5 (" + NAME.encode() + b") = " + b"1" * 64, f"does not name {NAME}"),
         (b"\xff\xfe<html>", f"CHECKSUM.SHA256 does not name {NAME}"),
-        (_published("2" * 64), f"should be {'2' * 64} and is {_right(PACKED)}"),
+        (
+            _published("2" * 64),
+            f"checksum published beside it .* should be {'2' * 64} and is {_right(PACKED)}",
+        ),
     ],
 )
 def test_checksums_that_do_not_help(tmp_path: Path, checksums: bytes | None, says: str) -> None:
@@ -203,3 +212,43 @@ def test_checksums_that_do_not_help(tmp_path: Path, checksums: bytes | None, say
         with pytest.raises(InfrastructureError, match=says):
             _image(tmp_path, url=url)
     assert not list(tmp_path.rglob("*.raw"))
+
+
+def test_a_checksum_that_was_wrong_is_asked_for_again(tmp_path: Path) -> None:
+    published = [_published("2" * 64), _published(_right(PACKED))]
+    with serving(lambda answer, _: _answers(answer, published[0])) as server:
+        url = f"{server.url.rpartition('/')[0]}/{NAME}"
+        with pytest.raises(InfrastructureError, match="and is"):
+            _image(tmp_path, url=url)
+        del published[0]
+        assert _image(tmp_path, url=url).disk.file.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("at_first", [404, 200])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_the_release_s_own_file_of_checksums(tmp_path: Path, at_first: int, end: str) -> None:
+    line = f"SHA256 ({NAME}) = {_right(PACKED).upper()}{end}".encode()
+
+    def answers(answer: Answer, _: int) -> None:
+        if answer.path.endswith("/CHECKSUM.SHA256-FreeBSD-13.2-RELEASE-amd64"):
+            answer.rest(line)
+        elif answer.path.endswith("/CHECKSUM.SHA256"):
+            if at_first == 404:
+                answer.head(404, Content_Length=0)
+            else:
+                answer.rest(b"SHA256 (other) = " + b"1" * 64)
+        else:
+            answer.rest(PACKED)
+
+    with serving(answers) as server:
+        url = f"{server.url.rpartition('/')[0]}/{NAME}"
+        assert _image(tmp_path, url=url).disk.file.read_bytes() == CONTENT
+
+
+def test_no_server_is_asked_once(tmp_path: Path) -> None:
+    with serving(lambda answer, _: answer.rest(PACKED)) as server:
+        url = f"{server.url.rpartition('/')[0]}/{NAME}"
+    asked: list[str] = []
+    with pytest.raises(InfrastructureError, match=r"CHECKSUM\.SHA256 cannot be read: .*refused"):
+        vm_image(ImageModel(url=url), "x86_64", tmp_path, asked.append)
+    assert len(asked) == 1

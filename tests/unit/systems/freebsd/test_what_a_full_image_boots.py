@@ -2,6 +2,8 @@
 """What a FreeBSD full-image guest is booted with, and what its compiler's failures mean."""
 
 import io
+import os
+import stat
 import tarfile
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from harness.systems.freebsd import full_image as module
 from harness.systems.freebsd.first_boot import FirstBoot
 from harness.systems.freebsd.full_image import PreparedImage, full_image
 from harness.systems.freebsd.system import FreeBSD
+from harness.systems.freebsd.vm_image import VmImage
 
 GUEST = load_guest(PROJECT, "freebsd-amd64-full").model
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBs7OBY5Kc8nQX+Sx6HCP7uZG9r0vJrxfzwBOeEPdSxS"
@@ -85,3 +88,53 @@ def test_the_first_boot_s_files_are_executable_where_they_are_programs() -> None
     assert modes["shell"] == modes["bin/mdconfig"] == modes["etc/harness"] == 0o755
     assert modes["etc/rc.conf"] == 0o644
     assert "first-boot.sh" in modes
+
+
+def test_what_the_first_boot_leaves_is_its_user_s_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # the private key of the guests' SSH server is in there
+    facts = FirstBoot(HOST_KEY, "13.2-RELEASE", "none", 1000)
+    image = VmImage(Disk(tmp_path / "disk.raw", "raw"), "ufs:/dev/gpt/rootfs", "1", "disk.raw")
+    made: list[int] = []
+
+    def overlay(_: Disk, file: Path) -> None:
+        file.write_bytes(b"a key")
+        made.append(stat.S_IMODE(file.stat().st_mode))
+
+    monkeypatch.setattr(module, "find_image", lambda *_: image)
+    monkeypatch.setattr(module, "require_qemu", lambda _: None)
+    monkeypatch.setattr(module, "choose_accelerator", lambda *_: "tcg")
+    monkeypatch.setattr(module, "machine_of", lambda *_: None)
+    monkeypatch.setattr(module, "make_overlay", overlay)
+    monkeypatch.setattr(module, "_converse", lambda *_: facts)
+    monkeypatch.setattr(module, "kernel_boot", lambda kernel, *_: Boot(kernel.image, None, ()))
+    kernel = Kernel("it", "13.2-RELEASE", "0" * 64, tmp_path / "image", None)
+    before = os.umask(0)
+    try:
+        prepared = module.prepared_image(GUEST, kernel, tmp_path, lambda _: None)
+    finally:
+        os.umask(before)
+    assert prepared.facts == facts
+    folder = prepared.disk.file.parent
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (folder, *folder.iterdir())}
+    assert modes == {folder.name: 0o700, "disk.qcow2": 0o600, "first-boot.json": 0o600}
+    assert made == [0o600]
+    # and the next campaign finds it there
+    monkeypatch.setattr(module, "_converse", None)
+    assert module.prepared_image(GUEST, kernel, tmp_path, lambda _: None) == prepared
+
+
+@pytest.mark.parametrize(
+    ("guest", "devices"),
+    [
+        ("x86_64", ["virtio-blk-pci", "virtio-net-pci", "virtio-rng-pci"]),
+        # no PCI in base-arm64.conf
+        ("arm64", ["virtio-blk-device", "virtio-net-device", "virtio-rng-device"]),
+    ],
+)
+def test_devices_that_the_kernels_have_drivers_for(guest: str, devices: list[str]) -> None:
+    arguments = module._devices(guest, Path("campaign"))
+    words = [w for w, before in zip(arguments[1:], arguments, strict=False) if before == "-device"]
+    assert [word.partition(",")[0] for word in words] == [devices[0], *devices]
+    assert words[0].endswith("drive=root")
