@@ -28,6 +28,8 @@ from harness.systems.freebsd.shipment import note_shipped, pack, plan_shipment
 from harness.systems.machine import machine_of
 
 MADE = ("kernel", "kernel.full")
+SAYS = "--> "
+"""What a line of this process begins with, and none of make's."""
 SCRIPT = Path(__file__).parent / "kernel/build-in-guest.sh"
 _DISK_BYTES = 16 << 30
 """Of the disk for sources and objects; what is not written takes no room on the host."""
@@ -70,12 +72,12 @@ async def carry_out(order: BuildOrder) -> int:
         with work.open("wb") as disk:
             disk.truncate(_DISK_BYTES)
     shipment = plan_shipment(source, objects, record)
-    _say(f"{len(shipment.changed)} files of the tree for the guest")
     files = {order.ident: Path(order.config).read_bytes(), "build.sh": SCRIPT.read_bytes()}
     model = guest.machine
     machine = machine_of(model, choose_accelerator(model.accelerator, model.qemu, _say))
     with tempfile.TemporaryDirectory(prefix="build-", dir=objects) as folder:
         archive = Path(folder, "tree.tar")
+        _say(f"packing {len(shipment.changed)} files of the tree for the guest")
         pack(shipment, source, files, archive)
         disks = (*_disk("work", work, ""), *_disk("tree", archive, ",readonly=on"))
         boot = replace(image.boot, arguments=(*image.boot.arguments, *disks))
@@ -83,6 +85,7 @@ async def carry_out(order: BuildOrder) -> int:
         files_of_guest = GuestFiles.within(Path(folder))
         overlay = Path(folder, "overlay.qcow2")
         overlay.touch()
+        _say("booting the guest")
         async with started_guest(plan, files_of_guest, overlay=overlay) as running:
             status = await _build(running, order, fresh, model.vcpus)
     note_shipped(shipment, record)
@@ -92,11 +95,13 @@ async def carry_out(order: BuildOrder) -> int:
 
 async def _build(running: RunningGuest, order: BuildOrder, fresh: bool, vcpus: int) -> int:
     channel = running.channel
+    _say("unpacking them in the guest")
     newfs = "newfs -U $disk > /dev/null && " if fresh else ""
     await channel.check(
         f"{_find('work', 2)} && {newfs}mkdir -p {_WORK} && mount $disk {_WORK} && "
         f"{_find('tree', 3)} && tar -x -f $disk -C {_WORK}"
     )
+    _say("make buildkernel")
     words = ["sh", f"{_WORK}/build.sh", _WORK, order.ident, f"-j{max(2, vcpus)}"]
     command = await channel.start(f"{shlex.join(words)} 2>&1")
     async for chunk in command.output():
@@ -104,6 +109,7 @@ async def _build(running: RunningGuest, order: BuildOrder, fresh: bool, vcpus: i
         sys.stdout.buffer.flush()
     status = command.status
     if status == 0:
+        _say("fetching the kernel")
         made = Path(order.objects, "made")
         made.mkdir(exist_ok=True)
         for name in MADE:
@@ -129,7 +135,7 @@ def _find(name: str, number: int) -> str:
 
 
 def _say(line: str) -> None:
-    print(f"===> {line}", flush=True)
+    print(f"{SAYS}{line}", flush=True)
 
 
 def main() -> int:

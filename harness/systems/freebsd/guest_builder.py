@@ -26,7 +26,7 @@ from harness.plan.kernel import SourceRecipe
 from harness.plan.load import Guest
 from harness.progress import Say
 from harness.systems.freebsd.architecture import Architecture, architecture
-from harness.systems.freebsd.build_job import MADE, SCRIPT, BuildOrder
+from harness.systems.freebsd.build_job import MADE, SAYS, SCRIPT, BuildOrder
 from harness.systems.freebsd.builder import FREEBSD, BuildProgress, tree_release
 from harness.systems.freebsd.config import (
     IDENT,
@@ -144,10 +144,26 @@ class GuestBuilder:
             environment=dict(os.environ),
             log=folder.log,
         )
-        run_step(step, folder, BuildProgress().update, say)
+        run_step(step, folder, GuestBuildProgress().update, say)
         image, symbols = (folder.objects / "made" / name for name in MADE)
         files = {"image": image, "vmlinux": symbols, "config": config}
         return Built(release=tree_release(folder.source), files=files)
+
+
+@dataclass
+class GuestBuildProgress(BuildProgress):
+    """What a build in a guest has done, by its log; until make makes something, what is done
+    for it."""
+
+    stage: str = ""
+
+    def update(self, lines: Sequence[str]) -> str:
+        """Takes the log's new lines; says how far the build has come."""
+        for line in lines:
+            if line.startswith(SAYS):
+                self.stage = line.removeprefix(SAYS).strip()
+        text = super().update(lines)
+        return text if self.objects else self.stage
 
 
 def _image_facts(image: ImageModel | None) -> str:

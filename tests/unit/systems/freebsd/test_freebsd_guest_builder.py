@@ -25,7 +25,7 @@ from harness.plan.load import Guest, load_guest
 from harness.progress import Say
 from harness.systems.freebsd import guest_builder as module
 from harness.systems.freebsd.build_job import SCRIPT, BuildOrder
-from harness.systems.freebsd.guest_builder import guest_builder
+from harness.systems.freebsd.guest_builder import GuestBuildProgress, guest_builder
 from harness.systems.freebsd.shipment import note_shipped, pack, plan_shipment
 
 # notes what it was told, and leaves what FreeBSD's make does
@@ -154,6 +154,22 @@ def test_only_what_is_new_is_sent(tmp_path: Path) -> None:
     (tree / "sys/c.c").unlink()
     second = plan_shipment(tree, tree / "objects", record)
     assert (second.changed, second.removed) == (("sys/b.c",), ("sys/c.c",))
+
+
+def test_what_a_kernel_is_not_made_of_stays_here(tmp_path: Path) -> None:
+    used = ["Makefile", "contrib/bmake/make.c", "lib/clang/a.h", "libx/b.c", "sys/contrib/c.c"]
+    for name in (*used, "contrib/README", "contrib/bmakes/d.c", "crypto/e.c", "lib/libc/f.c"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    assert list(plan_shipment(tmp_path, tmp_path / "objects", tmp_path / "-").changed) == used
+
+
+def test_before_the_first_object_the_progress_tells_the_stage() -> None:
+    progress = GuestBuildProgress()
+    assert progress.update(["--> booting the guest\n"]) == "booting the guest"
+    assert progress.update(["--> make buildkernel\n", "===> HARNESS\n"]) == "make buildkernel"
+    assert progress.update(["--- vm_fault.o ---\n"]) == "1 objects (vm_fault.o)"
+    assert progress.update([]) == "1 objects (vm_fault.o)"
 
 
 @pytest.mark.parametrize(
