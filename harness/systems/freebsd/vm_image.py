@@ -45,6 +45,16 @@ _QCOW2, _XZ = b"QFI\xfb", b"\xfd7zXZ\0"
 _UFS_MAGICS = {(0x19540119).to_bytes(4, "little"), (0x00011954).to_bytes(4, "little")}
 _UFS_MAGIC_ENDS = (65536 + 1376, 8192 + 1376)
 """The end of struct fs, which its magic number is, at both formats' places (sys/ufs/ffs/fs.h)."""
+_OTHERS = {
+    "a VMDK disk": (0, b"KDMV"),
+    "a VHD disk": (0, b"conectix"),
+    "an ISO 9660 image": (32769, b"CD001"),
+    "compressed by gzip": (0, b"\x1f\x8b"),
+    "compressed by bzip2": (0, b"BZh"),
+    "compressed by zstd": (0, b"\x28\xb5\x2f\xfd"),
+}
+"""What people have that is no disk which can be used: where its magic bytes are, and which."""
+_HEAD_BYTES = 1 << 16
 _BLOCK = 1 << 20
 _SAY_SECONDS = 5.0
 _CHECKSUM_SECONDS = 60.0
@@ -77,7 +87,7 @@ def vm_image(model: ImageModel, arch: str, cache: Path, say: Say) -> VmImage:
         assert model.file is not None  # the model sees to it
         given = _given(Path(model.file).expanduser(), model.sha256, folder, say)
     file = _unpacked(given, folder, say)
-    disk = Disk(file, _format(file))
+    disk = Disk(file, _format(file, given))
     _require_nothing_behind(disk, given)
     partitions = read_gpt(read_disk(disk, 0, TABLE_BYTES), str(given))
     _require_architecture(disk, partitions, arch, given)
@@ -217,9 +227,15 @@ def _unpack(given: Path, out: BinaryIO, say: Say) -> None:
     out.truncate(out.tell())
 
 
-def _format(file: Path) -> str:
+def _format(file: Path, given: Path) -> str:
     with file.open("rb") as opened:
-        return "qcow2" if opened.read(len(_QCOW2)) == _QCOW2 else "raw"
+        head = opened.read(_HEAD_BYTES)
+    for what, (at, magic) in _OTHERS.items():
+        if head[at : at + len(magic)] == magic:
+            raise ConfigurationError(
+                f"[image] {given} is {what}: expected a disk, raw or qcow2, in .xz or not"
+            )
+    return "qcow2" if head.startswith(_QCOW2) else "raw"
 
 
 def _require_nothing_behind(disk: Disk, given: Path) -> None:

@@ -101,6 +101,11 @@ def test_no_such_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "says"),
     [
+        (b"", "expected a disk with a GUID partition table"),
+        (b"KDMV" + bytes(512), r"disk\.raw is a VMDK disk: expected a disk, raw or qcow2"),
+        (b"\x1f\x8b\x08" + bytes(512), "is compressed by gzip: expected"),
+        (lzma.compress(b"BZh9" + bytes(512)), "is compressed by bzip2: expected"),
+        (bytes(32769) + b"CD001", "is an ISO 9660 image: expected"),
         (b"no disk", "expected a disk with a GUID partition table"),
         (disk(BOOT), "expected a partition of type freebsd-ufs with a UFS in it; it has 83bd6b9d"),
         (disk(BOOT, Part(FREEBSD_ZFS, "zfs")), "that is ZFS: take the release's image with UFS"),
