@@ -21,7 +21,10 @@ from harness.failpoints.inside import SysctlFailpoint
 from harness.kernels.override import parse_sources
 from harness.paths import PROJECT, cache_folder
 from harness.plan.load import chosen_guest, load_target
+from harness.plan.target import DebuggerModel
 from harness.qemu.guest import BootFailedError, GuestFiles, RunningGuest, started_guest
+from harness.systems.freebsd.ddb import DDB
+from harness.trials.debugger import ask_debugger
 from harness.trials.prepare import ReadyKernel, Request, prepare_arms, prepare_kernel
 from harness.trials.trial import run_trial
 
@@ -107,6 +110,29 @@ def test_fail_points_over_ssh(ready: ReadyKernel, tmp_path: Path) -> None:
         assert b"Invalid argument" in refused.output
 
     driven(ready, tmp_path, set_them)
+
+
+@pytest.mark.parametrize("stops", ["by a panic", "when it is broken into"])
+def test_ddb_answers_on_the_console(ready: ReadyKernel, tmp_path: Path, stops: str) -> None:
+    order = DebuggerModel(commands=["show pcpu", "show page", "ps", "alltrace"])
+
+    async def ask(guest: RunningGuest) -> None:
+        heard = bytearray()
+        guest.console.listen(heard.extend)
+        await guest.set_up([*DDB.setup, "trial 7"])
+        panics = stops == "by a panic"
+        if panics:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(5):
+                    await guest.channel.run("sysctl debug.kdb.panic=1")
+        asked = await ask_debugger(guest, DDB, order, bytes(heard), stopped=panics)
+        assert asked.summary("ddb") == "ddb: 4 of 4 commands answered"
+        assert re.search(r"^ *\d+ .* sshd$", asked.as_text(), re.MULTILINE)
+        # nobody else talks there: no login, whose prompt stood before the panic's words
+        assert b"login:" not in heard.replace(b"\r", b"").partition(b"harness: trial, seed 7\n")[0]
+        assert guest.process.exit_status is None
+
+    driven(ready, tmp_path, ask)
 
 
 def test_another_host_key_is_refused(ready: ReadyKernel, tmp_path: Path) -> None:
