@@ -129,7 +129,8 @@ class _Order:
             *self.patches,
             *(patch.file for patch in (*self.semantic, *self.hooks)),
         )
-        return f"{self.origin.label} ({', '.join(path.name for path in added)})"
+        names = ", ".join(path.name for path in added)
+        return f"{self.origin.label} ({names})" if names else self.origin.label
 
     @property
     def changed_names(self) -> list[str]:

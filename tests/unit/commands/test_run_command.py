@@ -90,6 +90,10 @@ def test_options_reach_the_campaign(started: Started, tmp_path: Path) -> None:
         (["--failpoint", "here"], "expected PLACE=SETTING"),
         (["--trials", "0"], "--trials"),
         (["--resume"], "no campaign of run"),
+        (["--source", "no-such-tree"], "--source: there is no"),
+        (["--source", ".@a..b"], "harness run has one kernel: name one REF"),
+        (["--image", "no-such-image"], "runs no VM image"),
+        (["--guest", "freebsd-amd64"], "has no kernel of its own: give --kernel"),
     ],
 )
 def test_a_wrong_option_is_usage(
@@ -98,6 +102,22 @@ def test_a_wrong_option_is_usage(
     assert cli._run(["run", *words]) == 2
     assert said in capfd.readouterr().err
     assert not started.asked
+
+
+def test_a_tree_and_questions_for_the_debugger_reach_the_campaign(
+    started: Started, tmp_path: Path
+) -> None:
+    started.ends_with("clean")
+    words = ["run", "--guest", "freebsd-amd64", "--source", str(tmp_path), "--ddb", "show pcpu"]
+    words += ["--ddb", "bt", "--append", "hw.physmem=80M", "--append", "kern.hz=100"]
+    assert cli._run(words) == 0
+    ((request, _),) = started.asked
+    recipe = request.target.model.kernels["run"]["freebsd-amd64"]
+    assert recipe.source is not None
+    assert recipe.source.directory == str(tmp_path)
+    assert recipe.append == ["hw.physmem=80M", "kern.hz=100"]
+    assert request.source is not None  # what a ref was is kept for --resume
+    assert request.debugger_commands == ("show pcpu", "bt")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """`harness run`'s options as a target of one arm, and what is wrong with them."""
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from running import PROJECT
 from harness.errors import UsageError
 from harness.plan.load import load_guest
 from harness.plan.run import RunOrder, run_target, target_of
+from harness.systems.registry import SYSTEMS
 
 GUEST = load_guest(PROJECT, "linux-x86_64")
 PLAIN = "int main(void) { return 0; }\n"
@@ -114,3 +117,125 @@ def test_a_script_is_no_workload(tmp_path: Path) -> None:
 def test_a_program_needs_its_libraries_within() -> None:
     with pytest.raises(UsageError, match="link it with -static"):
         model_of(workload=Path(sys.executable).resolve())
+
+
+def order_on(guest: str, **order: Any) -> RunOrder:
+    loaded = load_guest(PROJECT, guest)
+    return RunOrder(loaded, SYSTEMS[loaded.model.system].run_offer, **order)
+
+
+def freebsd(**order: Any) -> Any:
+    return target_of(order_on("freebsd-amd64", **order)).model
+
+
+def test_a_freebsd_kernel_and_its_fail_points(plain: Path) -> None:
+    model = freebsd(
+        kernel=plain, workload=plain, append=["hw.physmem=80M"], setup=["mdconfig 16"],
+        failpoints=["sysctl debug.fail_point.fault=50%sleep(10)", "sysctl  other=pause[pid 7]",
+                    "vm_fault:return=1*delay(5)", "gdb vm_fault=return(5)"],
+    )  # fmt: skip
+    assert model.kernels["run"]["freebsd-amd64"].file == str(plain)
+    assert model.kernels["run"]["freebsd-amd64"].append == ["hw.physmem=80M"]
+    assert model.userland.setup == ["mdconfig 16"]
+    assert [(f.mechanism, f.point or f.place, f.do) for f in model.failpoint] == [
+        ("sysctl", "debug.fail_point.fault", "50%sleep(10)"),
+        ("sysctl", "other", "pause[pid 7]"),
+        ("plugin", "place-1", "1*delay(5)"),
+        ("gdb", "place-2", "return(5)"),
+    ]
+    assert [place.at for place in model.place] == ["vm_fault:return", "vm_fault"]
+    assert model.arm[0].use == [f"failpoint-{n}" for n in (1, 2, 3, 4)]
+
+
+def test_linux_fail_points_by_name() -> None:
+    model = model_of(failpoints=["hook swapin_read=50%sleep(5)", "debugfs failslab=20%return"])
+    assert [(f.mechanism, f.point) for f in model.failpoint] == [
+        ("hook", "swapin_read"),
+        ("debugfs", "failslab"),
+    ]
+
+
+def test_a_tree_is_built_with_the_base_and_what_is_given(plain: Path, tmp_path: Path) -> None:
+    tree = {"directory": str(tmp_path), "git": None, "ref": None}
+    assert freebsd(source=tree).kernels["run"]["freebsd-amd64"].source.config == []
+    model = freebsd(source=tree, config=[plain])
+    source = model.kernels["run"]["freebsd-amd64"].source
+    assert (source.directory, source.config) == (str(tmp_path), [str(plain)])
+    target = run_target(model.model_dump(mode="json", exclude_unset=True))
+    assert target.model == model
+    assert target.folder / source.config[0] == plain  # found from wherever the campaign goes on
+    (tmp_path / "mach.c").write_text('#include "mach.h"\n')
+    mach = target_of(order_on("gnumach-x86_64", source=tree, workload=tmp_path / "mach.c")).model
+    assert mach.kernels["run"]["gnumach-x86_64"].source.config == ["smp-kdb.configure"]
+
+
+@pytest.mark.parametrize(
+    ("order", "message"),
+    [
+        ({}, r"freebsd-amd64 has no kernel of its own: give --kernel \(FreeBSD: a build's kernel"),
+        (
+            {"initrd": Path("i")},
+            "--initrd: the guest freebsd-amd64 is a FreeBSD guest: there is no",
+        ),
+        ({"modules": ["zram"]}, "--modules: the guest freebsd-amd64 is a FreeBSD guest: it loads"),
+        ({"modules_folder": Path("m")}, "--modules-dir: the guest freebsd-amd64 is a FreeBSD"),
+        ({"kernel": PROJECT}, "is a folder: name the file in it"),
+        ({"source": {}, "kernel": Path(__file__)}, "--source builds a kernel, and --kernel is one"),
+        ({"config": [Path(__file__)]}, "--config says how --source is built"),
+        ({"failpoints": ["hook x=off"]}, "a freebsd guest has no mechanism 'hook'; it has: sysctl"),
+        ({"failpoints": ["debug.fail_point.x=off"]}, "write 'sysctl debug.fail_point.x=off'"),
+        ({"failpoints": ["sysctl x="]}, "expected PLACE=SETTING"),
+        (
+            {"kernel": Path(__file__), "failpoints": ["sysctl x=1%sleep(1us)"]},
+            r"--failpoint sysctl x=1%sleep\(1us\): do: ",
+        ),
+        (
+            {"kernel": Path(__file__), "failpoints": ["sysctl x=off[vcpu 0]"]},
+            r"--failpoint sysctl x=off\[vcpu 0\]: .*vcpu filter: the FreeBSD sysctl does not",
+        ),
+    ],
+)
+def test_what_a_freebsd_guest_has_not_is_named(order: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        freebsd(**order)
+
+
+@pytest.mark.parametrize(
+    ("order", "message"),
+    [
+        ({}, "runs nothing but a C file that includes mach.h; give one"),
+        ({"workload": "plain.c"}, "plain.c does not"),
+        ({"workload": "mach.c", "command": "x"}, "--command: the guest gnumach-x86_64 is a GNU"),
+        ({"workload": "mach.c", "setup": ["x"]}, "--setup: .*nothing but the workload"),
+        ({"workload": "mach.c", "arguments": ["x"]}, "a workload with mach.h takes KEY=VALUE"),
+        ({"workload": "mach.c", "failpoints": ["sysctl x=off"]}, "it has: plugin, gdb"),
+    ],
+)
+def test_what_a_gnu_mach_guest_has_not_is_named(
+    tmp_path: Path, order: dict[str, Any], message: str
+) -> None:
+    (tmp_path / "plain.c").write_text(PLAIN)
+    (tmp_path / "mach.c").write_text('#include "mach.h"\n')
+    (tmp_path / "gnumach").write_text("")
+    if "workload" in order:
+        order = order | {"workload": tmp_path / order["workload"]}
+    with pytest.raises(UsageError, match=message):
+        target_of(order_on("gnumach-x86_64", kernel=tmp_path / "gnumach", **order))
+
+
+def test_a_program_of_another_system_or_machine_is_refused(tmp_path: Path) -> None:
+    source, program = tmp_path / "p.c", tmp_path / "p"
+    source.write_text("void _start(void) { }\n")
+    argv = [os.environ.get("CC", "cc"), "-nostdlib", "-static", "-o", str(program), str(source)]
+    subprocess.run(argv, check=True, capture_output=True)
+    target_of(order_on("linux-x86_64", workload=program))
+    with pytest.raises(UsageError, match=r"is no program for FreeBSD, which the guest freebsd-amd"):
+        freebsd(kernel=source, workload=program)
+    with pytest.raises(UsageError, match="is a program for EM_X86_64, and the guest linux-arm64"):
+        target_of(order_on("linux-arm64", workload=program))
+    marked = bytearray(program.read_bytes())
+    marked[7] = 9  # EI_OSABI, FreeBSD's
+    program.write_bytes(marked)
+    assert freebsd(kernel=source, workload=program).workload.program == str(program)
+    with pytest.raises(UsageError, match="is no program for Linux"):
+        target_of(order_on("linux-x86_64", workload=program))
