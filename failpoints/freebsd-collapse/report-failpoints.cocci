@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // files: sys/vm/vm_fault.c sys/vm/vm_object.c
+// not where sys/vm/vm_object.c has: OBSC_COLLAPSE_WAIT
 // adds to sys/vm/vm_fault.c: DEBUG_FP, unlock_and_deallocate_relock,
 // adds to sys/vm/vm_object.c: DEBUG_FP, vmob_scan_rename_unlock,
 // adds to sys/vm/vm_object.c: if (rename_fails ||

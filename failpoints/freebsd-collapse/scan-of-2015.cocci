@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // files: sys/vm/vm_object.c
+// not where sys/vm/vm_object.c has: OBSC_COLLAPSE_WAIT
 // adds to sys/vm/vm_object.c: collapse_windows++;
 // adds to sys/vm/vm_object.c: if (pp_busy && !collapse_2015)
 // adds to sys/vm/vm_object.c: if (pp != NULL && !pp_busy && vm_page_none_valid(pp))

@@ -21,6 +21,8 @@ _KNOWN = (
     "profile", "maxusers",
 )  # fmt: skip
 _WITHOUT_A_SYMPTOM = ("INVARIANTS", "INVARIANT_SUPPORT")
+UNTIL_12 = Path(__file__).parent / "kernel/until-12.conf"
+"""Devices that trees from before 13 need beside the base's."""
 IDENT = "HARNESS"
 """The configuration's name, and that of the folder its kernel is built in."""
 
@@ -133,6 +135,23 @@ def known_directives(
         say("options that this tree has not are left out: " + ", ".join(d.name for d in dropped))
     require_known_options(kept, tree, target)
     return kept
+
+
+def known_devices(file: Path, tree: Path, target: str) -> list[Directive]:
+    """The devices of a configuration file that the tree has something for (sys/conf/files)."""
+    conditions = {
+        word.lstrip("!")
+        for name in ("files", f"files.{target}")
+        if (listed := tree / "sys/conf" / name).is_file()
+        for line in _joined(listed.read_text(encoding="utf-8", errors="replace"))
+        for word in _without_comment(line).partition("optional")[2].split()
+    }
+    directives = parse_config(file.read_text(encoding="utf-8"), str(file))
+    return [d for d in directives if d.verb == "device" and d.name in conditions]
+
+
+def _joined(text: str) -> list[str]:
+    return text.replace("\\\n", " ").splitlines()
 
 
 def _options_of(tree: Path, target: str) -> set[str]:

@@ -6,7 +6,11 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/wait.h>
+#ifdef __FreeBSD__
+#include <sys/sysctl.h>
+#endif
 
 static int claims, wrong;
 
@@ -220,6 +224,30 @@ static void try_time(void)
 	claim(sysconf(_SC_PAGESIZE) == 4096 && sysconf(_SC_NPROCESSORS_ONLN) == 2, "sysconf");
 }
 
+static void try_what_came_late(void)
+{
+	unsigned char bytes[600] = { 0 };
+
+	/* releases before 12 have 256 bytes at a time */
+	claim(getrandom(bytes, sizeof bytes, 0) == (ssize_t)sizeof bytes, "getrandom");
+	for (size_t at = 0; at < sizeof bytes; at += 100) {
+		int set = 0;
+
+		for (int i = 0; i < 100; i++)
+			set |= bytes[at + i];
+		claim(set != 0, "all of getrandom's bytes");
+	}
+#ifdef __FreeBSD__
+	int release = 0;
+	size_t size = sizeof release;
+
+	claim(!sysctlbyname("kern.osreldate", &release, &size, NULL, 0) && release >= 1000000 &&
+	      size == sizeof release, "sysctlbyname");
+	claim(sysctlbyname("kern.nothing", &release, &size, NULL, 0) == -1 && errno == ENOENT,
+	      "an unknown sysctl");
+#endif
+}
+
 int main(int argc, char **argv)
 {
 	start_workload();
@@ -230,6 +258,7 @@ int main(int argc, char **argv)
 	try_processes();
 	try_threads();
 	try_time();
+	try_what_came_late();
 	report("done", ",\"claims\":%d,\"wrong\":%d", claims, wrong);
 	return wrong != 0;
 }

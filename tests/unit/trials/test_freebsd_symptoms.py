@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What FreeBSD's two targets take for their symptoms, on what 13.2 printed and cow_churn.c said."""
+"""What FreeBSD's two targets take for their symptoms, on what 10.1 and 13.2 printed and cow_churn.c
+said."""
 
 import json
 from dataclasses import replace
@@ -36,7 +37,7 @@ def panicked(arch: str) -> bytes:
     return (CONSOLES / f"ddb-{arch}.log").read_bytes().partition(b"\r\ndb> ")[0]
 
 
-@pytest.mark.parametrize("arch", ["amd64", "arm64"])
+@pytest.mark.parametrize("arch", ["amd64", "amd64-10.1", "arm64"])
 @pytest.mark.parametrize("target", ["freebsd-collapse", "freebsd-cow-valid"])
 def test_a_freed_page_that_is_mapped(target: str, arch: str) -> None:
     watch = watched(target, "buggy")
@@ -46,7 +47,7 @@ def test_a_freed_page_that_is_mapped(target: str, arch: str) -> None:
     assert judge(watch.seen).verdict == Verdict.REPRODUCED
 
 
-@pytest.mark.parametrize("arch", ["amd64", "arm64"])
+@pytest.mark.parametrize("arch", ["amd64", "amd64-10.1", "arm64"])
 def test_the_second_symptom_has_a_signature_of_its_own(arch: str) -> None:
     console = panicked(arch)
     start = console.index(b"panic: freeing mapped page")

@@ -21,7 +21,7 @@ def kernel(folder: Path) -> Kernel:
     return Kernel("k", "13.2", "0" * 64, folder / "image", None)
 
 
-@pytest.mark.parametrize("arch", ["amd64", "arm64"])
+@pytest.mark.parametrize("arch", ["amd64", "amd64-10.1", "arm64"])
 def test_a_real_panic_is_kept_whole(tmp_path: Path, arch: str) -> None:
     console = (CONSOLES / f"ddb-{arch}.log").read_bytes()
     reports = parse_console(console.partition(b"\r\ndb> ")[0] + b"\r\ndb> ", "freebsd")

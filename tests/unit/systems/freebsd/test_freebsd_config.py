@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from harness.errors import ConfigurationError
 from harness.systems.freebsd.architecture import architecture
 from harness.systems.freebsd.config import (
+    UNTIL_12,
     config_text,
+    known_devices,
     option_names,
     parse_config,
     read_config,
@@ -88,3 +90,23 @@ def test_options_of_the_architecture_are_known_too(tmp_path: Path) -> None:
     require_known_options(directives, tmp_path, "arm64")
     with pytest.raises(ConfigurationError, match="f:2: options VFP"):
         require_known_options(directives, tmp_path, "amd64")
+
+
+@pytest.mark.parametrize(
+    ("files", "devices"),
+    [
+        ("dev/random/randomdev.c\t\toptional random\n", ["random"]),  # release 10
+        ("crypto/sha2/sha2.c\toptional crypto | geom_bde | \\\n\trandom | sctp\n", ["random"]),
+        ("dev/random/fortuna.c\toptional random !random_loadable\n", ["random"]),  # release 12
+        # releases 13 to 15
+        ("dev/random/randomdev.c\tstandard\ndev/x.c\toptional !random_loadable # random\n", []),
+        ("dev/virtio/random/virtio_random.c\toptional\tvirtio_random\n", []),
+    ],
+)
+def test_a_device_that_older_trees_need_is_known_by_what_is_built_for_it(
+    tmp_path: Path, files: str, devices: list[str]
+) -> None:
+    (tmp_path / "sys/conf").mkdir(parents=True)
+    (tmp_path / "sys/conf/files").write_text(files)
+    known = known_devices(UNTIL_12, tmp_path, "amd64")
+    assert [device.name for device in known] == devices

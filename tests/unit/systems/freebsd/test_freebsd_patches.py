@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The FreeBSD targets' semantic patches on code in the shape of releases 13 to 15.
+"""The FreeBSD targets' semantic patches on code in the shape of releases 10 to 15.
 
 The excerpts are written for this test: what the patches go by is as in the releases (checked
-against 13.2, a stable/14 of 2023 and 15.0), the rest is left out.
+against 10.1, 10.4, 12.3, 13.2, a stable/14 of 2023 and 15.0), the rest is left out.
 """
 
 import shutil
@@ -24,6 +24,7 @@ pytestmark = pytest.mark.skipif(
     shutil.which("spatch") is None, reason="coccinelle is not installed"
 )
 FAULT, OBJECT = "sys/vm/vm_fault.c", "sys/vm/vm_object.c"
+COLLAPSE = ["report-failpoints.cocci", "scan-of-2015.cocci", "scan-until-12.cocci"]
 EARLY = "\n\tvm_page_valid(fs->first_m);"
 LATE = """
 	if (fs.m_cow != NULL) {
@@ -160,6 +161,85 @@ vm_object_collapse(vm_object_t object)
 """
 
 
+OLD_FAULT = """\
+#include <sys/param.h>
+#include <sys/systm.h>
+#include <sys/kernel.h>
+
+static void
+unlock_and_deallocate(struct faultstate *fs)
+{
+
+	vm_object_pip_wakeup(fs->object);
+	VM_OBJECT_WUNLOCK(fs->object);
+	if (fs->object != fs->first_object) {
+		VM_OBJECT_WLOCK(fs->first_object);
+		vm_page_free(fs->first_m);
+		VM_OBJECT_WUNLOCK(fs->first_object);
+	}
+	vm_object_deallocate(fs->first_object);
+}
+"""
+
+
+def old_object_c(release: str) -> str:
+    """vm_object.c before 13: a scan with modes; in 10.1, without a wait for the parent's page."""
+    scan = "collapse_scan" if release == "12.3" else "backing_scan"
+    if release == "10.1":
+        look = "(op & OBSC_COLLAPSE_NOWAIT) != 0 && (pp != NULL && pp->valid == 0)"
+        again = """\
+				if (op & OBSC_COLLAPSE_NOWAIT) {
+					p = next;
+					continue;
+				}
+				VM_OBJECT_WLOCK(backing_object);
+				VM_OBJECT_WUNLOCK(object);
+				VM_WAIT;
+				VM_OBJECT_WLOCK(object);
+				VM_OBJECT_WLOCK(backing_object);
+				p = first_page(backing_object);"""
+    else:
+        look = "pp != NULL && vm_page_busied(pp)"
+        again = f"\t\t\t\tp = vm_object_{scan}_wait(object, NULL, next, op);"
+    return f"""\
+#include <sys/systm.h>
+#include <sys/sysctl.h>
+
+#define	OBSC_COLLAPSE_NOWAIT	0x0002
+#define	OBSC_COLLAPSE_WAIT	0x0004
+
+static bool
+vm_object_{scan}(vm_object_t object, int op)
+{{
+	vm_object_t backing_object;
+	vm_page_t p;
+
+	backing_object = object->backing_object;
+	p = first_page(backing_object);
+	while (p) {{
+		vm_page_t next = page_after(p);
+		vm_pindex_t new_pindex = p->pindex;
+
+		if (op & (OBSC_COLLAPSE_WAIT | OBSC_COLLAPSE_NOWAIT)) {{
+			vm_page_t pp;
+
+			pp = vm_page_lookup(object, new_pindex);
+			if ({look}) {{
+				p = next;
+				continue;
+			}}
+			if (vm_page_rename(p, object, new_pindex)) {{
+{again}
+				continue;
+			}}
+		}}
+		p = next;
+	}}
+	return (true);
+}}
+"""
+
+
 def applied(
     folder: Path, target: str, names: Sequence[str], files: dict[str, str]
 ) -> tuple[dict[str, str], list[str]]:
@@ -182,8 +262,8 @@ def applied(
 @pytest.mark.parametrize("release", [13, 14, 15])
 def test_the_reports_fail_points(tmp_path: Path, release: int) -> None:
     files = {FAULT: fault_c(release, fixed=release == 15), OBJECT: object_c(release)}
-    patches = ["report-failpoints.cocci", "scan-of-2015.cocci"]
-    result, _ = applied(tmp_path, "freebsd-collapse", patches, files)
+    result, said = applied(tmp_path, "freebsd-collapse", COLLAPSE, files)
+    assert "scan-until-12.cocci is left out: " in said[0]
     fault, scan = ("".join(result[name].split()) for name in (FAULT, OBJECT))
     point = "KFAIL_POINT_CODE(DEBUG_FP,unlock_and_deallocate_relock,(void)0);"
     assert f"{point}VM_OBJECT_WLOCK(fs->first_object);" in fault
@@ -192,6 +272,25 @@ def test_the_reports_fail_points(tmp_path: Path, release: int) -> None:
     assert "if(pp_busy&&!collapse_2015){vm_page_xunbusy(p);" in scan
     assert "if(pp!=NULL&&!pp_busy)vm_page_xunbusy(pp);" in scan
     assert scan.count("collapse_2015&&(blockcount_read(") == 1
+
+
+@pytest.mark.parametrize("release", ["10.1", "10.4", "12.3"])
+def test_a_tree_from_before_13_keeps_its_scan(tmp_path: Path, release: str) -> None:
+    files = {FAULT: OLD_FAULT, OBJECT: old_object_c(release)}
+    result, said = applied(tmp_path, "freebsd-collapse", COLLAPSE, files)
+    left_out = [line for line in said if "is left out" in line]
+    assert [line.partition(" ")[0] for line in left_out] == COLLAPSE[:2]
+    fault, scan = ("".join(result[name].split()) for name in (FAULT, OBJECT))
+    point = "KFAIL_POINT_CODE(DEBUG_FP,unlock_and_deallocate_relock,(void)0);"
+    assert f"{point}VM_OBJECT_WLOCK(fs->first_object);" in fault
+    fails = "if((rename_fails&&(op&OBSC_COLLAPSE_NOWAIT)==0)||vm_page_rename("
+    assert f"vmob_scan_rename_unlock,rename_fails=true);{fails}" in scan
+    met = "vm_page_busied(pp)&&pp->valid==0&&pmap_page_is_mapped(p))collapse_windows++;"
+    assert scan.count(met) == 1
+    assert "collapse_2015" not in scan
+    assert "VM_OBJECT_WLOCK(backing_object);VM_OBJECT_WUNLOCK(object);" not in scan
+    lets_go = "VM_OBJECT_WUNLOCK(backing_object);VM_OBJECT_WUNLOCK(object);VM_WAIT;"
+    assert (lets_go in scan) == (release == "10.1")
 
 
 @pytest.mark.parametrize("release", [13, 14])

@@ -22,7 +22,11 @@
 
 #include "syscall.h"
 
+enum { FIRST_WITH_GETRANDOM = 1200086 };	/* __FreeBSD_version of 12.0-RELEASE */
+
 __thread int errno;
+
+static long number_of(const char *name, long otherwise);
 
 ssize_t read(int fd, void *p, size_t n) { return checked(CALL3(SYS_read, fd, p, n)); }
 ssize_t write(int fd, const void *p, size_t n) { return checked(CALL3(SYS_write, fd, p, n)); }
@@ -84,9 +88,23 @@ int nmount(struct iovec *options, unsigned int count, int flags)
 	return (int)checked(CALL3(SYS_nmount, options, count, flags));
 }
 
+/*
+ * A call that a kernel does not know ends the program (SIGSYS), so its release is asked first. Before
+ * 12 there is kern.arandom, which gives 256 bytes at a time and never waits.
+ */
 ssize_t getrandom(void *buffer, size_t n, unsigned int flags)
 {
-	return checked(CALL3(SYS_getrandom, buffer, n, flags));
+	const int arandom[2] = { CTL_KERN, KERN_ARND };
+	size_t some;
+
+	if (number_of("kern.osreldate", 0) >= FIRST_WITH_GETRANDOM)
+		return checked(CALL3(SYS_getrandom, buffer, n, flags));
+	for (size_t done = 0; done < n; done += some) {
+		some = n - done < 256 ? n - done : 256;
+		if (sysctl(arandom, 2, (char *)buffer + done, &some, NULL, 0))
+			return -1;
+	}
+	return (ssize_t)n;
 }
 
 int kenv(int what, const char *name, char *value, int n)
@@ -203,7 +221,12 @@ int sysctl(const int *name, u_int length, void *old, size_t *old_size, const voi
 
 int sysctlbyname(const char *name, void *old, size_t *old_size, const void *new, size_t n)
 {
-	return (int)checked(CALL6(SYS_sysctlbyname, name, strlen(name), old, old_size, new, n));
+	/* by its number: __sysctlbyname(2) came with release 13 */
+	int mib[CTL_MAXNAME];
+	size_t length = CTL_MAXNAME;
+
+	return sysctlnametomib(name, mib, &length)
+		? -1 : sysctl(mib, (u_int)length, old, old_size, new, n);
 }
 
 int sysctlnametomib(const char *name, int *mib, size_t *length)

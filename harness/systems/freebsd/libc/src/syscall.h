@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* How a system call is made (lib/libc/{amd64,aarch64}/SYS.h), and their numbers (sys/syscall.h). */
+/*
+ * How a system call is made (lib/libc/{amd64,aarch64}/SYS.h), and their numbers (sys/syscall.h): those
+ * that releases 10 to 15 have and do the same with, so that a program runs on all; a newer one is
+ * called behind a look at the release, since a kernel without it sends SIGSYS.
+ */
 #pragma once
 #include <errno.h>
 #include <stddef.h>
@@ -19,7 +23,7 @@ enum {
 	SYS_thr_kill = 433, SYS_umtx_op = 454, SYS_thr_new = 455, SYS_pread = 475,
 	SYS_pwrite = 476, SYS_mmap = 477, SYS_lseek = 478, SYS_ftruncate = 480,
 	SYS_cpuset_getaffinity = 487, SYS_cpuset_setaffinity = 488, SYS_pipe2 = 542,
-	SYS_posix_openpt = 504, SYS_getrandom = 563, SYS_sysctlbyname = 570,
+	SYS_posix_openpt = 504, SYS_getrandom = 563,
 };
 
 /* What the kernel returns, or less 1 to 4095: less the error's number. */

@@ -5,6 +5,8 @@
 
 #define CTL_MAXNAME 24
 #define CTL_SYSCTL 0
+#define CTL_KERN 1
+#define KERN_ARND 37
 #define CTL_SYSCTL_NAME 1
 #define CTL_SYSCTL_NEXT 2
 #define CTL_SYSCTL_NAME2OID 3
