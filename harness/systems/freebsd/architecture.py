@@ -26,6 +26,8 @@ class Architecture:
     network_device: str
     random_device: str
     """What QEMU calls the virtio devices that base and full-image.conf have drivers for."""
+    counts_disks_down: bool
+    """Whether what QEMU is told last is the kernel's first disk, vtbd0."""
     efi_loader: bytes
     """The loader's name in the directory of an EFI partition's FAT."""
     has_bios_loader: bool
@@ -45,6 +47,7 @@ ARCHITECTURES = {
         disk_device="virtio-blk-pci",
         network_device="virtio-net-pci,romfile=",
         random_device="virtio-rng-pci",
+        counts_disks_down=False,
         efi_loader=b"BOOTX64 EFI",
         has_bios_loader=True,
     ),
@@ -58,6 +61,9 @@ ARCHITECTURES = {
         disk_device="virtio-blk-device",
         network_device="virtio-net-device",
         random_device="virtio-rng-device",
+        # QEMU fills the transports from the highest address on (hw/arm/virt.c,
+        # create_virtio_devices()), the kernel finds them from the lowest
+        counts_disks_down=True,
         efi_loader=b"BOOTAA64EFI",
         has_bios_loader=False,
     ),

@@ -88,7 +88,7 @@ class _Dialogue:
             raise self._stopped("no shell after root's name")
         if index > 0:
             raise ConfigurationError(
-                "the image asks for root's password on its console: expected one as the project "
+                "root's password is asked for on its console: expected an image as the project "
                 "publishes it, where root has none"
             )
         # csh(1) may still be starting, and drop what is typed
@@ -108,7 +108,7 @@ class _Dialogue:
             name.decode(): value.decode(errors="replace") for name, value in _SAID.findall(said)
         }
         if "failed" in facts:
-            raise ConfigurationError(f"the image cannot be used: {facts['failed']}")
+            raise ConfigurationError(f"it cannot be used: {facts['failed']}")
         if "host-key" not in facts or facts.get("status") != "0":
             raise self._stopped("the first boot's script did not run to its end")
         return facts

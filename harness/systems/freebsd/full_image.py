@@ -126,12 +126,14 @@ def _boot(
 
 
 def _devices(arch: str, campaign: Path) -> tuple[str, ...]:
-    """The disks, the root's first, and the network."""
+    """The disks, vtbd0 with the root and vtbd1 with what a campaign brings, and the network."""
     known = architecture(arch)
+    root = ("-device", f"{known.disk_device},drive=root")
+    other = ("-device", f"{known.disk_device},drive=campaign,serial=harness")
+    disks = (*other, *root) if known.counts_disks_down else (*root, *other)
     return (
-        "-device", f"{known.disk_device},drive=root",
         "-drive", f"id=campaign,if=none,format=raw,readonly=on,file={campaign}",
-        "-device", f"{known.disk_device},drive=campaign,serial=harness",
+        *disks,
         *_NETWORK,
         "-device", f"{known.network_device},netdev=ssh",
         "-device", known.random_device,
@@ -197,6 +199,8 @@ def _boot_once(
     try:
         facts = _converse(command, guest.boot.seconds, say)
         unfinished.rename(folder / _OVERLAY)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"[image] {image.label}: {error}") from error
     finally:
         unfinished.unlink(missing_ok=True)
     say(f"the image is FreeBSD {facts.release}, with {facts.free_kib >> 10} MiB free")

@@ -74,7 +74,7 @@ def test_a_machine_that_ends(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("said", [b"Password:", b"Login incorrect\r\nlogin: "])
 def test_an_image_with_a_password(said: bytes) -> None:
-    with pytest.raises(ConfigurationError, match="asks for root's password"):
+    with pytest.raises(ConfigurationError, match="root's password is asked for"):
         _boot([*_steps()[:1], (b"root", said)])
 
 

@@ -137,4 +137,25 @@ def test_devices_that_the_kernels_have_drivers_for(guest: str, devices: list[str
     arguments = module._devices(guest, Path("campaign"))
     words = [w for w, before in zip(arguments[1:], arguments, strict=False) if before == "-device"]
     assert [word.partition(",")[0] for word in words] == [devices[0], *devices]
-    assert words[0].endswith("drive=root")
+    # the kernel of arm64 finds first what QEMU was told of last
+    assert words[guest == "arm64"].endswith("drive=root")
+    assert "drive=campaign" in words[guest != "arm64"]
+
+
+def test_an_image_that_cannot_be_used_is_named(
+    order: ImageOrder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise ConfigurationError("there is no sshd in it")
+
+    image = VmImage(Disk(tmp_path / "disk.raw", "raw"), "ufs:/dev/gpt/rootfs", "1", "disk.raw")
+    monkeypatch.setattr(module, "require_qemu", lambda _: None)
+    monkeypatch.setattr(module, "choose_accelerator", lambda *_: "tcg")
+    monkeypatch.setattr(module, "machine_of", lambda *_: None)
+    monkeypatch.setattr(module, "make_overlay", lambda *_: None)
+    monkeypatch.setattr(module, "_converse", refuse)
+    folder = tmp_path / "cache/images/freebsd/booted"
+    folder.mkdir(parents=True)
+    with pytest.raises(ConfigurationError, match=r"^\[image\] disk\.raw: there is no sshd in it$"):
+        module._boot_once(image, GUEST, order.kernel, folder, lambda _: None)
+    assert not list(folder.iterdir())
