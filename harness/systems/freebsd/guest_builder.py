@@ -30,8 +30,10 @@ from harness.systems.freebsd.build_job import MADE, SAYS, SCRIPT, BuildOrder
 from harness.systems.freebsd.builder import FREEBSD, BuildProgress, tree_release
 from harness.systems.freebsd.config import (
     IDENT,
+    UNTIL_12,
     Directive,
     config_text,
+    known_devices,
     known_directives,
     read_config,
 )
@@ -108,6 +110,7 @@ class GuestBuilder:
             "build_in": _image_facts(self.guest.model.image),
             "script": SCRIPT.read_text(),
             "config": [[directive.verb, directive.argument] for directive in self.directives],
+            "until 12": UNTIL_12.read_text(),
         }
 
     @property
@@ -125,6 +128,7 @@ class GuestBuilder:
         directives = known_directives(
             self.directives, folder.source, self.arch.target, self.base, say
         )
+        directives += known_devices(UNTIL_12, folder.source, self.arch.target)
         config = folder.path / IDENT
         write_atomically(config, config_text(directives, None).encode())
         order = BuildOrder(

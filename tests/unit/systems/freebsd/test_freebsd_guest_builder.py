@@ -46,6 +46,7 @@ def old_tree(freebsd: FakeFreeBSD) -> FakeFreeBSD:
     (freebsd.tree / "tools/build/make.py").unlink()
     options = freebsd.tree / "sys/conf/options"
     options.write_text(options.read_text().replace("EARLY_AP_STARTUP", "OTHER"))
+    freebsd.write("src/sys/conf/files", "dev/random/randomdev.c\toptional random\n")
     return freebsd
 
 
@@ -93,6 +94,7 @@ def test_the_order_names_all_that_the_guest_needs(
     assert (Path(order.source) / "sys/vm/vm_fault.c").is_file()
     text = Path(order.config).read_text()
     assert "options\tINVARIANTS\n" in text
+    assert "device\trandom\n" in text
     assert "EARLY_AP_STARTUP" not in text
     assert "prefix-map" not in text
     assert any("are left out: EARLY_AP_STARTUP" in line for line in old_tree.said)
