@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """One build in a FreeBSD guest, as a process of its own: `python -m … ORDER.json`.
 
-What the guest's make says goes to standard output. A disk with sources and objects stays in the
-build folder, so that the next build makes only what has changed. While a guest may write to it
-there is a mark beside it: a build that was cut off, in whatever way, begins with a new one.
+What the guest's make says goes to standard output. A disk with the sources and one for objects stay
+in the build folder, so that the next build makes only what has changed. While a guest may write to
+them there is a mark beside them: a build that was cut off, in whatever way, begins with new ones.
 """
 
 import asyncio
@@ -24,7 +24,9 @@ from harness.qemu.guest import GuestFiles, GuestPlan, RunningGuest, started_gues
 from harness.systems.base import ImageOrder
 from harness.systems.freebsd.full_image import full_image
 from harness.systems.freebsd.own import own_kernel
-from harness.systems.freebsd.shipment import note_shipped, pack, plan_shipment
+from harness.systems.freebsd.root import find_makefs
+from harness.systems.freebsd.shipment import SOURCE, note_shipped, pack, plan_shipment
+from harness.systems.freebsd.source_disk import make_source_disk
 from harness.systems.machine import machine_of
 
 MADE = ("kernel", "kernel.full")
@@ -32,8 +34,9 @@ SAYS = "--> "
 """What a line of this process begins with, and none of make's."""
 SCRIPT = Path(__file__).parent / "kernel/build-in-guest.sh"
 _DISK_BYTES = 16 << 30
-"""Of the disk for sources and objects; what is not written takes no room on the host."""
+"""Of the disk for objects; what is not written takes no room on the host."""
 _WORK = "/harness-work"
+_MOUNT = "mount -o async,noatime"
 
 
 @dataclass(frozen=True)
@@ -62,24 +65,32 @@ async def carry_out(order: BuildOrder) -> int:
     cache = Path(order.cache)
     kernel = own_kernel(Path(guest.image.kernel), guest.arch, cache, needs=())
     image = full_image(ImageOrder(guest, kernel, TargetUserlandModel()), cache, _say)
-    work, mark, record = (objects / f"work.{end}" for end in ("img", "mark", "json"))
-    if mark.exists() or not work.exists():
-        for file in (work, record):
-            file.unlink(missing_ok=True)
-    fresh = not work.exists()
+    work, tree = objects / "work.img", objects / "tree.img"
+    mark, record = objects / "work.mark", objects / "work.json"
+    fresh = mark.exists() or not (work.exists() and tree.exists())
     mark.touch()
     if fresh:
+        for file in (work, tree, record):
+            file.unlink(missing_ok=True)
+    shipment = plan_shipment(source, objects, record)
+    new = shipment
+    if fresh:
+        _say(f"making a disk of {len(shipment.changed)} files of the tree")
+        make_source_disk(shipment, source, tree, find_makefs(cache, _say))
         with work.open("wb") as disk:
             disk.truncate(_DISK_BYTES)
-    shipment = plan_shipment(source, objects, record)
+        new = replace(shipment, changed=())
     files = {order.ident: Path(order.config).read_bytes(), "build.sh": SCRIPT.read_bytes()}
     model = guest.machine
     machine = machine_of(model, choose_accelerator(model.accelerator, model.qemu, _say))
     with tempfile.TemporaryDirectory(prefix="build-", dir=objects) as folder:
-        archive = Path(folder, "tree.tar")
-        _say(f"packing {len(shipment.changed)} files of the tree for the guest")
-        pack(shipment, source, files, archive)
-        disks = (*_disk("work", work, ""), *_disk("tree", archive, ",readonly=on"))
+        archive = Path(folder, "new.tar")
+        pack(new, source, files, archive)
+        disks = (
+            *_disk("work", work, ""),
+            *_disk("tree", tree, ""),
+            *_disk("new", archive, ",readonly=on"),
+        )
         boot = replace(image.boot, arguments=(*image.boot.arguments, *disks))
         plan = GuestPlan(machine, boot, guest.boot.seconds, login=image.login)
         files_of_guest = GuestFiles.within(Path(folder))
@@ -95,11 +106,12 @@ async def carry_out(order: BuildOrder) -> int:
 
 async def _build(running: RunningGuest, order: BuildOrder, fresh: bool, vcpus: int) -> int:
     channel = running.channel
-    _say("unpacking them in the guest")
-    newfs = "newfs -U $disk > /dev/null && " if fresh else ""
+    newfs = "newfs $disk > /dev/null && " if fresh else ""
+    # async: nothing of these disks is kept unless it was unmounted
     await channel.check(
-        f"{_find('work', 2)} && {newfs}mkdir -p {_WORK} && mount $disk {_WORK} && "
-        f"{_find('tree', 3)} && tar -x -f $disk -C {_WORK}"
+        f"{_find('work', 2)} && {newfs}mkdir -p {_WORK} && {_MOUNT} $disk {_WORK} && "
+        f"mkdir -p {_WORK}/{SOURCE} && {_find('tree', 3)} && {_MOUNT} $disk {_WORK}/{SOURCE} && "
+        f"{_find('new', 4)} && tar -x -f $disk -C {_WORK}"
     )
     _say("make buildkernel")
     words = ["sh", f"{_WORK}/build.sh", _WORK, order.ident, f"-j{max(2, vcpus)}"]
@@ -114,8 +126,8 @@ async def _build(running: RunningGuest, order: BuildOrder, fresh: bool, vcpus: i
         made.mkdir(exist_ok=True)
         for name in MADE:
             write_atomically(made / name, await channel.get(f"{_WORK}/made/{name}"))
-    # only then is what it has written on the disk that stays
-    await channel.check(f"cd / && umount {_WORK}")
+    # only then is what it has written on the disks that stay
+    await channel.check(f"cd / && umount {_WORK}/{SOURCE} && umount {_WORK}")
     if status is None:
         raise GuestError("the guest does not tell how its make ended")
     return status

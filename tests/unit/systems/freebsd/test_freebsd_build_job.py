@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A build in a guest, seen from the host: the disk that stays, and when it does not."""
+"""A build in a guest, seen from the host: the disks that stay, and when they do not."""
 
 import asyncio
 import tarfile
@@ -20,16 +20,18 @@ from harness.qemu.guest import GuestPlan
 from harness.systems.base import GuestImage
 from harness.systems.freebsd import build_job as module
 from harness.systems.freebsd.build_job import BuildOrder, carry_out
+from harness.systems.freebsd.shipment import Shipment
 
 
 @dataclass
 class PretendedGuest:
-    """In place of a guest: notes what it is asked, and what the disk for it had."""
+    """In place of a guest: notes what it is asked, and what the disks for it had."""
 
     status: int | None = 0
     dies: bool = False
     asked: list[str] = field(default_factory=list)
     sent: list[list[str]] = field(default_factory=list)
+    made: list[tuple[str, ...]] = field(default_factory=list)
 
     @property
     def channel(self) -> "PretendedGuest":
@@ -58,11 +60,17 @@ def guest(monkeypatch: pytest.MonkeyPatch) -> PretendedGuest:
 
     @asynccontextmanager
     async def started(plan: GuestPlan, *_: Any, **__: Any) -> AsyncIterator[PretendedGuest]:
-        drives = [word for word in plan.boot.arguments if word.startswith("id=tree,")]
+        drives = [word for word in plan.boot.arguments if word.startswith("id=new,")]
         with tarfile.open(drives[0].partition("file=")[2]) as packed:
             pretended.sent.append(sorted(packed.getnames()))
         yield pretended
 
+    def make(shipment: Shipment, source: Path, disk: Path, makefs: str) -> None:
+        pretended.made.append(shipment.changed)
+        disk.write_bytes(b"")
+
+    monkeypatch.setattr(module, "make_source_disk", make)
+    monkeypatch.setattr(module, "find_makefs", lambda *_: "makefs")
     image = GuestImage(Boot(Path("/kernel")), (), "/workload")
     monkeypatch.setattr(module, "started_guest", started)
     monkeypatch.setattr(module, "full_image", lambda *_: image)
@@ -89,30 +97,32 @@ def order(tmp_path: Path) -> BuildOrder:
     )
 
 
-EVERYTHING = ["HARNESS", "build.sh", "removed", "src/a.c", "src/b.c"]
+NOTHING_NEW = ["HARNESS", "build.sh", "removed"]
+EVERYTHING = ("a.c", "b.c")
 
 
-def test_the_disk_stays_and_the_next_build_is_sent_what_is_new(
+def test_the_disks_stay_and_the_next_build_is_sent_what_is_new(
     order: BuildOrder, guest: PretendedGuest
 ) -> None:
     objects = Path(order.objects)
     assert asyncio.run(carry_out(order)) == 0
     assert (objects / "made/kernel.full").read_text() == "/harness-work/made/kernel.full"
     assert "newfs" in guest.asked[0]
-    assert guest.asked[-1].endswith("umount /harness-work")
+    assert guest.asked[-1] == "cd / && umount /harness-work/src && umount /harness-work"
     assert not (objects / "work.mark").exists()
     Path(order.source, "b.c").write_text("longer than before")
     Path(order.source, "a.c").unlink()
     guest.asked.clear()
     assert asyncio.run(carry_out(order)) == 0
     assert "newfs" not in guest.asked[0]
-    assert guest.sent == [EVERYTHING, ["HARNESS", "build.sh", "removed", "src/b.c"]]
+    assert guest.made == [EVERYTHING]
+    assert guest.sent == [NOTHING_NEW, [*NOTHING_NEW, "src/b.c"]]
     assert sorted(path.name for path in objects.iterdir()) == [
-        ".keep", "made", "work.img", "work.json",
+        ".keep", "made", "tree.img", "work.img", "work.json",
     ]  # fmt: skip
 
 
-def test_a_make_that_fails_leaves_a_disk_to_go_on_with(
+def test_a_make_that_fails_leaves_disks_to_go_on_with(
     order: BuildOrder, guest: PretendedGuest
 ) -> None:
     guest.status = 2
@@ -120,10 +130,10 @@ def test_a_make_that_fails_leaves_a_disk_to_go_on_with(
     assert not Path(order.objects, "made").exists()
     guest.status = 0
     assert asyncio.run(carry_out(order)) == 0
-    assert guest.sent[1] == ["HARNESS", "build.sh", "removed"]
+    assert (guest.made, guest.sent[1]) == ([EVERYTHING], NOTHING_NEW)
 
 
-def test_a_guest_that_dies_or_a_harness_that_is_killed_costs_the_disk(
+def test_a_guest_that_dies_or_a_harness_that_is_killed_costs_the_disks(
     order: BuildOrder, guest: PretendedGuest
 ) -> None:
     guest.dies = True
@@ -135,4 +145,4 @@ def test_a_guest_that_dies_or_a_harness_that_is_killed_costs_the_disk(
     guest.asked.clear()
     assert asyncio.run(carry_out(order)) == 0
     assert "newfs" in guest.asked[0]
-    assert guest.sent == [EVERYTHING, EVERYTHING]
+    assert (guest.made, guest.sent) == ([EVERYTHING] * 2, [NOTHING_NEW] * 2)
