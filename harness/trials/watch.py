@@ -9,7 +9,7 @@ from qemu.qmp import QMPError
 
 from harness.crashes import QUIET_SECONDS, Report, ReportStream
 from harness.crashes.report import Kind
-from harness.errors import GuestError
+from harness.errors import GuestError, InfrastructureError
 from harness.hangs import Hang, HangKind
 from harness.qemu.dump import shut_down
 from harness.qemu.guest import RunningGuest
@@ -438,10 +438,20 @@ async def _let_console_end(watch: Watch, exited: "asyncio.Task[int]") -> None:
 
 
 async def _record_hang(watch: Watch) -> None:
-    """Keeps every vCPU's registers, and what the hung guest is found to be doing."""
+    """Keeps every vCPU's registers, and what the hung guest is found to be doing.
+
+    Raises InfrastructureError where QEMU has stopped a guest whose disk it could not write.
+    """
     target = watch.guest.files.console.with_name("registers.txt")
     try:
         async with asyncio.timeout(_DRAIN_SECONDS):
+            state = await watch.guest.monitor.execute("query-status")
+            if isinstance(state, dict) and state.get("status") == "io-error":
+                raise InfrastructureError(
+                    "QEMU has stopped the guest, since what it writes to its disk cannot be kept: "
+                    "free some space where temporary files are (TMPDIR, else /var/tmp), then go "
+                    "on with --resume"
+                )
             registers = await watch.guest.hmp("info registers -a")
     except (TimeoutError, QMPError, EOFError, OSError) as error:
         # QEMU answers whatever its guest does: where it does not, the silence is not the guest's

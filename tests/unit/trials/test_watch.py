@@ -4,20 +4,22 @@
 import asyncio
 import json
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
 import pytest
 from fakes import arm
 
+from harness.errors import InfrastructureError
 from harness.hangs import Hang, HangKind
 from harness.hangs.evidence import Awaited, GuestThread
 from harness.plan.needs import PlainModel
 from harness.plan.symptom import SymptomModel
-from harness.qemu.guest import RunningGuest
+from harness.qemu.guest import GuestFiles, RunningGuest
 from harness.trials.arm import PreparedArm
 from harness.trials.verdict import Verdict, judge
-from harness.trials.watch import Watch
+from harness.trials.watch import Watch, _record_hang
 
 
 def watch() -> Watch:
@@ -263,3 +265,17 @@ def test_a_ping_that_fails_by_the_harness_is_no_hang() -> None:
     cast(SimpleNamespace, seen.guest).channel = SimpleNamespace(ping=broken)
     asyncio.run(seen.follow_life())
     assert seen.ended.is_set() and judge(seen.seen).verdict == Verdict.VOID
+
+
+def test_a_guest_whose_disk_cannot_be_written_does_not_hang() -> None:
+    # QEMU stops it (`werror=enospc`, its default), and a campaign of such trials proves nothing
+    async def execute(command: str) -> object:
+        assert command == "query-status"
+        return {"status": "io-error", "running": False}
+
+    stopped = watch()
+    guest = cast(SimpleNamespace, stopped.guest)
+    guest.files = GuestFiles.within(Path("trial"))
+    guest.monitor = SimpleNamespace(execute=execute)
+    with pytest.raises(InfrastructureError, match=r"cannot be kept: free some space .*TMPDIR"):
+        asyncio.run(_record_hang(stopped))
