@@ -23,14 +23,25 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_config_has_an_image_and_runs_the_micro_guest_s_targets() -> None:
-    guest = load_guest(PROJECT, FULL)
+@pytest.mark.parametrize(
+    ("name", "micro", "file"),
+    [
+        (FULL, "freebsd-amd64", "FreeBSD-13.2-RELEASE-amd64.qcow2.xz"),
+        ("freebsd-arm64-full", "freebsd-arm64", "FreeBSD-13.2-RELEASE-arm64-aarch64.qcow2.xz"),
+    ],
+)
+def test_the_config_has_an_image_and_runs_the_micro_guest_s_targets(
+    name: str, micro: str, file: str
+) -> None:
+    guest = load_guest(PROJECT, name)
     assert guest.model.is_full_image
     assert guest.model.compiles
-    assert guest.known_as == "freebsd-amd64"
+    assert guest.known_as == micro
+    assert guest.model.arch == load_guest(PROJECT, micro).model.arch
     assert guest.model.image is not None
     assert guest.model.image.url is not None
-    assert FULL not in load_target(PROJECT, "freebsd-cow-valid").model.guests
+    assert guest.model.image.url.rpartition("/")[2] == file
+    assert name not in load_target(PROJECT, "freebsd-cow-valid").model.guests
 
 
 def test_workloads_are_compiled_in_it() -> None:
