@@ -27,8 +27,13 @@ async def run_shell(request: Request, kernel: str, command: str, say: Say) -> in
 
     Raises UsageError for an unknown kernel, HarnessError as a boot does.
     """
-    known_as = request.guest.known_as
-    kernels = [name for name, on in request.target.model.kernels.items() if known_as in on]
+    known_as, model = request.guest.known_as, request.target.model
+    if known_as not in model.guests:
+        raise UsageError(
+            f"the target {request.target.name} does not run on {request.guest.name}; it runs on: "
+            + ", ".join(model.guests)
+        )
+    kernels = [name for name, on in model.kernels.items() if known_as in on]
     if kernel not in kernels:
         raise UsageError(
             f"the target {request.target.name} has no kernel {kernel!r} on {known_as}; it has: "

@@ -125,6 +125,8 @@ def test_every_other_end(
         (["repro", "chaos", "--resume", "nowhere"], "no campaign 'nowhere'"),
         (["replay", "/nonexistent"], "is no trial's folder"),
         (["shell", "linux-x86_65", "--target", "chaos"], "did you mean linux-x86_64"),
+        (["shell", "freebsd-amd64"], "no target runs on freebsd-amd64; --campaign boots what"),
+        (["shell", "freebsd-amd64", "--target", "chaos"], "chaos does not run on freebsd-amd64"),
         (["nonsense"], "No such command"),
         (["list", "--nonsense"], "--nonsense"),
     ],

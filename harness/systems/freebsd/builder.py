@@ -38,7 +38,8 @@ FREEBSD = TreeKind(
     without={
         "tools/build/make.py": "is of a FreeBSD before release 13, which does not build on Linux "
         "(build it in a FreeBSD guest of its release: `build_in` in the recipe, docs/freebsd.md; "
-        "or elsewhere, and name its kernel.full by `file` in the recipe; or take a newer tree)"
+        "or elsewhere, and name its kernel.full by `file` in the recipe, or by --kernel of harness "
+        "run; or take a newer tree)"
     },
     built=("sys/*/compile/*/Makefile",),
     clean="remove the folders below sys/*/compile",
