@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""FreeBSD's own VM image: the one HARNESS_FREEBSD_IMAGE names, on kernels of HARNESS_FREEBSD_SRC.
+"""FreeBSD's own VM images, which HARNESS_FREEBSD_IMAGE and HARNESS_FREEBSD_IMAGE_ARM64 name.
 
-The image has to be of the tree's release.
+They run on kernels of HARNESS_FREEBSD_SRC, whose release they have to be of.
 """
 
 import asyncio
@@ -29,25 +29,31 @@ from harness.trials.prepare import ReadyKernel, Request, prepare_arms, prepare_k
 from harness.trials.trial import run_trial
 
 SOURCE = os.environ.get("HARNESS_FREEBSD_SRC")
-IMAGE = os.environ.get("HARNESS_FREEBSD_IMAGE")
+IMAGES = {
+    "freebsd-amd64-full": "HARNESS_FREEBSD_IMAGE",
+    "freebsd-arm64-full": "HARNESS_FREEBSD_IMAGE_ARM64",
+}
 pytestmark = [
     pytest.mark.guest,
     pytest.mark.freebsd,
     pytest.mark.slow,
     pytest.mark.timeout(3600),
     pytest.mark.skipif(
-        SOURCE is None or IMAGE is None,
-        reason="HARNESS_FREEBSD_SRC and HARNESS_FREEBSD_IMAGE do not name a FreeBSD source tree "
-        "and a VM image of its release (docs/freebsd.md)",
+        SOURCE is None,
+        reason="HARNESS_FREEBSD_SRC does not name a FreeBSD source tree (docs/freebsd.md)",
     ),
 ]
 POINT = "debug.fail_point.test_fail_point"
 
 
-def request() -> Request:
+@pytest.fixture(scope="module", params=IMAGES)
+def request_on(request: pytest.FixtureRequest) -> Request:
+    image = os.environ.get(IMAGES[request.param])
+    if image is None:
+        pytest.skip(f"{IMAGES[request.param]} names no VM image of FreeBSD (docs/freebsd.md)")
     return Request(
         load_target(PROJECT, "freebsd-cow-valid"),
-        chosen_guest(PROJECT, "freebsd-amd64-full", IMAGE),
+        chosen_guest(PROJECT, request.param, image),
         PROJECT,
         cache_folder(),
         source=parse_sources(SOURCE, None, None),
@@ -55,8 +61,8 @@ def request() -> Request:
 
 
 @pytest.fixture(scope="module")
-def ready() -> ReadyKernel:
-    return asyncio.run(prepare_kernel(request(), "buggy", print))
+def ready(request_on: Request) -> ReadyKernel:
+    return asyncio.run(prepare_kernel(replace(request_on, compile="host"), "buggy", print))
 
 
 def driven(
@@ -75,6 +81,7 @@ def test_it_is_the_project_s_image_on_our_kernel(ready: ReadyKernel, tmp_path: P
         assert (await check("uname -i; uname -s")).split() == [b"HARNESS", b"FreeBSD"]
         assert b"PermitRootLogin=prohibit-password" in await check("ps -ax -ww -o args")
         assert (await check("mount -p | awk '$2 == \"/\" { print $3 }'")).strip() == b"ufs"
+        assert b"vtbd0p" in await check("ls /dev")
         assert (await check("mdconfig 4; mdconfig 4")).split() == [b"/dev/md1", b"/dev/md2"]
         await check("echo mine > /etc/mine && sync")
         (tmp_path / "file").write_bytes(os.urandom(300_000))
@@ -148,8 +155,10 @@ def test_another_host_key_is_refused(ready: ReadyKernel, tmp_path: Path) -> None
         driven(replace(ready, plan=changed), tmp_path, never)
 
 
-def test_a_mapped_page_is_freed_by_what_the_image_compiled(tmp_path: Path) -> None:
-    arms = {arm.name: arm for arm in asyncio.run(prepare_arms(request(), print))}
+def test_a_mapped_page_is_freed_by_what_the_image_compiled(
+    request_on: Request, tmp_path: Path
+) -> None:
+    arms = {arm.name: arm for arm in asyncio.run(prepare_arms(request_on, print))}
     for name, verdict in (("buggy", "reproduced"), ("fixed", "survived")):
         folder = tmp_path / name
         folder.mkdir()
