@@ -13,7 +13,7 @@ from harness.kernels.override import parse_sources
 from harness.paths import cache_folder, project_folder, results_folder
 from harness.plan.load import Guest, chosen_guest, full_image_like, load_target, target_names
 from harness.reports.terminal import say_to
-from harness.trials.prepare import Request
+from harness.trials.prepare import CompileWhere, Request
 from harness.trials.record import find_campaign
 from harness.trials.recorded import recorded_request
 from harness.trials.shell import run_shell
@@ -62,7 +62,7 @@ def command(
     source: str | None,
     image: str | None,
     image_sha256: str | None,
-    where: str | None,
+    where: CompileWhere | None,
 ) -> int:
     """Boot GUEST and give a prompt in it, or run COMMAND there and end with its status."""
     command = " ".join(context.meta["harness.command"])

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What a host must have to build Linux, asked for in one message."""
 
-import os
 import shlex
 import shutil
-import subprocess
 
 from harness.errors import InfrastructureError
+from harness.kernels.headers import has_header
 from harness.kernels.kbuild.architecture import Architecture
 
 _PROGRAMS = {
@@ -53,8 +52,8 @@ def missing_packages(compiler: str, arch: Architecture) -> dict[str, str]:
     if arch.cross_compile:
         programs[f"{arch.cross_compile}ld"] = arch.cross_package
     missing = {name: package for name, package in programs.items() if shutil.which(name) is None}
-    if "gcc" not in missing:
-        missing |= {h: package for h, package in _HEADERS.items() if not _has_header(h)}
+    if "gcc" not in missing:  # libraries' headers are the host's, whatever the architecture
+        missing |= {h: package for h, package in _HEADERS.items() if not has_header(h, "gcc")}
     return missing
 
 
@@ -63,15 +62,3 @@ def _compiler_package(program: str, arch: Architecture) -> str:
     if not arch.cross_compile:
         return program
     return arch.cross_package.replace("gcc", program.removeprefix(arch.cross_compile), 1)
-
-
-def _has_header(header: str) -> bool:
-    # libraries' headers are the host's, whatever the kernel's architecture
-    done = subprocess.run(
-        ["gcc", "-E", "-x", "c", "-o", os.devnull, "-"],
-        input=f"#include <{header}>\n",
-        text=True,
-        capture_output=True,
-        check=False,
-    )
-    return done.returncode == 0

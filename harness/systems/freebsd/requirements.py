@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What a host must have to build FreeBSD kernels, asked for in one message."""
 
-import os
 import shutil
-import subprocess
 
 from harness.errors import InfrastructureError
+from harness.kernels.headers import has_header
 
 _PROGRAMS = {
     "cc": "gcc",
@@ -27,7 +26,7 @@ def require_tools() -> None:
     """
     missing = {name: package for name, package in _PROGRAMS.items() if shutil.which(name) is None}
     if "cc" not in missing:
-        missing |= {name: package for name, package in _HEADERS.items() if not _has_header(name)}
+        missing |= {name: package for name, package in _HEADERS.items() if not has_header(name)}
     if missing:
         raise InfrastructureError(
             "building a FreeBSD kernel needs what is not installed here: "
@@ -35,14 +34,3 @@ def require_tools() -> None:
             + "\n  apt-get install "
             + " ".join(sorted(set(missing.values())))
         )
-
-
-def _has_header(header: str) -> bool:
-    done = subprocess.run(
-        ["cc", "-E", "-x", "c", "-o", os.devnull, "-"],
-        input=f"#include <{header}>\n",
-        text=True,
-        capture_output=True,
-        check=False,
-    )
-    return done.returncode == 0

@@ -4,18 +4,17 @@
 Both are kept by the content of all that they are made from.
 """
 
-import hashlib
 import os
 import platform
 import shutil
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from harness.errors import ConfigurationError, InfrastructureError
+from harness.errors import InfrastructureError
 from harness.kernels.toolchain import CROSS_COMPILERS, WORKLOAD_BASE
 from harness.systems import agent
+from harness.systems.compilation import Compilation, Compiler, compiled
 
 SOURCES = Path(__file__).parent / "guest"
 SHIM_BASE = 0x600_0000
@@ -29,21 +28,11 @@ _FREESTANDING = (
 _MODES = {"x86_64": ("-m64",), "i386": ("-m32", "-march=i686")}
 
 
-@dataclass(frozen=True)
-class _Compilation:
-    """One program: its C files, the files they include, and its flags beside the common ones."""
-
-    name: str
-    sources: tuple[Path, ...]
-    others: tuple[Path, ...]
-    flags: tuple[str, ...]
-
-
 def compile_shim(cache: Path) -> Path:
     """The shim, an ELF file for i386. Raises InfrastructureError without a compiler."""
     script = SOURCES / "shim.ld"
     flags = (*_MODES["i386"], "-T", str(script))
-    return _compiled(_Compilation("shim", (SOURCES / "shim.c",), (script,), flags), cache)
+    return _compiled(Compilation("mach-shim", (SOURCES / "shim.c",), (script,), flags), cache)
 
 
 def compile_bootstrap(workload: Path, arch: str, cache: Path, more: Sequence[str] = ()) -> Path:
@@ -60,7 +49,7 @@ def compile_bootstrap(workload: Path, arch: str, cache: Path, more: Sequence[str
         "-I", str(workload.parent), f"-Wl,-Ttext-segment={WORKLOAD_BASE:#x}", *more,
     )  # fmt: skip
     sources = (*(SOURCES / name for name in _PROGRAM), *agent.FRAMES, workload)
-    return _compiled(_Compilation(workload.stem, sources, headers, flags), cache)
+    return _compiled(Compilation(f"mach-{workload.stem}", sources, headers, flags), cache)
 
 
 def missing_compiler() -> str | None:
@@ -75,29 +64,11 @@ def missing_compiler() -> str | None:
     return f"no C compiler for GNU Mach's programs ({compiler}): install the package {package}"
 
 
-def _compiled(what: _Compilation, cache: Path) -> Path:
+def _compiled(what: Compilation, cache: Path) -> Path:
     if missing := missing_compiler():
         raise InfrastructureError(missing)
     compiler = _compiler()
-    digest = hashlib.sha256(_version(compiler).encode())
-    digest.update("\0".join((*_FREESTANDING, *what.flags)).encode())
-    for file in (*what.sources, *what.others):
-        digest.update(file.name.encode() + b"\0" + file.read_bytes())
-    program = cache / "programs" / f"mach-{what.name}-{digest.hexdigest()[:16]}"
-
-    if program.exists():
-        return program
-    program.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = program.with_name(f".{program.name}.{os.getpid()}")
-    argv = [compiler, *_FREESTANDING, *what.flags, "-o", str(unfinished)]
-    done = subprocess.run(
-        [*argv, *map(str, what.sources)], capture_output=True, text=True, check=False
-    )
-    if done.returncode != 0:
-        unfinished.unlink(missing_ok=True)
-        raise ConfigurationError(f"{what.sources[-1]} does not compile:\n{done.stderr.strip()}")
-    unfinished.rename(program)
-    return program
+    return compiled(what, Compiler((compiler,), _version(compiler), _FREESTANDING), cache)
 
 
 def _compiler() -> str:

@@ -7,10 +7,9 @@ from pathlib import Path
 
 from harness.console.guest_channel import GuestChannel
 from harness.errors import ConfigurationError, GuestError
-from harness.kernels.apt import PackageUnavailableError
+from harness.kernels.distributed import distributed_kernel
 from harness.kernels.kernel import Kernel
 from harness.kernels.source.build import built_kernel
-from harness.kernels.unfix import patched_kernel
 from harness.places.image import KernelImage
 from harness.places.symbols import SymbolTable
 from harness.plan.guest import GuestModel
@@ -65,21 +64,17 @@ class GnuMach:
         _require_architecture(guest)
         if recipe.file is not None:
             return own_gnumach(folder / recipe.file, guest.arch)
-        if recipe.package is not None and recipe.suite is not None:
-            try:
-                kernel = packaged_gnumach(recipe.package, recipe.suite, guest.arch, cache, say)
-            except PackageUnavailableError as error:
-                if recipe.source is None:
-                    raise
-                say(f"{error}; building from source instead")
-            else:
-                if recipe.binary_patch is None:
-                    return kernel
-                return patched_kernel(kernel, folder / recipe.binary_patch, cache, say)
-        if recipe.source is None:
-            raise ConfigurationError("a kernel recipe without file, package and source")
-        builder = gnumach_builder(recipe.source, guest.arch, folder, cache, say)
-        return built_kernel(recipe.source, builder, folder, cache, say)
+        found = distributed_kernel(
+            recipe,
+            lambda name, suite: packaged_gnumach(name, suite, guest.arch, cache, say),
+            folder,
+            cache,
+            say,
+        )
+        if isinstance(found, Kernel):
+            return found
+        builder = gnumach_builder(found, guest.arch, folder, cache, say)
+        return built_kernel(found, builder, folder, cache, say)
 
     async def compile_workload(self, order: WorkloadOrder, cache: Path, say: Say) -> Path:
         """The bootstrap program with the workload in it. Raises HarnessError."""
