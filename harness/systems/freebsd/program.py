@@ -7,6 +7,7 @@ from pathlib import Path
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import NoteSection
 
+from harness.errors import ConfigurationError
 from harness.kernels.toolchain import WORKLOAD_BASE
 from harness.systems import agent
 from harness.systems.compilation import Compilation, Compiler, compiled
@@ -20,6 +21,12 @@ _COMMON = (
     "-fno-stack-protector", "-fno-omit-frame-pointer", "-nostdlib", "-static",
     "-Wl,--build-id=none",
 )  # fmt: skip
+_LACKS = ("file not found", "undefined symbol", "implicit declaration", "undeclared function")
+_WHAT_IT_LACKS = (
+    "it was compiled with the harness's small C library, which may lack that (docs/freebsd.md, "
+    "Workloads); a full image compiles with its own (--compile guest), and harness run takes a "
+    "program that was linked statically on FreeBSD"
+)
 _SHIM = ("--target=i386-unknown-freebsd", "-march=i686", "-mno-sse", "-mno-mmx")
 
 
@@ -47,8 +54,8 @@ def compile_init(arch: str, cache: Path) -> Path:
 def compile_workload(source: Path, arch: str, cache: Path, flags: Sequence[str] = ()) -> Path:
     """A workload of one C file, its headers beside it, at fixed addresses; with symbols.
 
-    Raises ConfigurationError with the compiler's message where the source is wrong,
-    InfrastructureError without a clang.
+    Raises ConfigurationError with the compiler's message where the source is wrong, or asks for
+    what the library lacks; InfrastructureError without a clang.
     """
     more = (f"-Wl,--image-base={WORKLOAD_BASE:#x}", *flags)
     what = Compilation(
@@ -57,7 +64,12 @@ def compile_workload(source: Path, arch: str, cache: Path, flags: Sequence[str] 
         (*_headers(), *sorted(source.parent.glob("*.h"))),
         (*_program_flags(arch, source.parent), *more),
     )
-    return _compiled(what, cache)
+    try:
+        return _compiled(what, cache)
+    except ConfigurationError as error:
+        if not any(sign in str(error) for sign in _LACKS):
+            raise
+        raise ConfigurationError(f"{error}\n{_WHAT_IT_LACKS}") from error
 
 
 def is_freebsd_program(program: ELFFile) -> bool:

@@ -74,6 +74,25 @@ def test_workloads_of_the_project_compile_with_places_in_them(tmp_path: Path, ar
 
 
 @needs_tools
+@pytest.mark.parametrize(
+    ("code", "lacks"),
+    [
+        ("#include <err.h>\n", True),
+        ("int getloadavg(double *, int); int main(void) { return getloadavg(0, 0); }\n", True),
+        ("int main(void) { return nothing; }\n", False),
+    ],
+)
+def test_what_the_library_lacks_is_told_from_a_mistake(
+    tmp_path: Path, code: str, lacks: bool
+) -> None:
+    source = tmp_path / "w.c"
+    source.write_text(code)
+    with pytest.raises(ConfigurationError) as caught:
+        asyncio.run(FreeBSD().compile_workload(WorkloadOrder(source, guest()), tmp_path, print))
+    assert ("small C library, which may lack that" in str(caught.value)) == lacks
+
+
+@needs_tools
 def test_a_workload_that_does_not_compile_is_the_targets_fault(tmp_path: Path) -> None:
     source = tmp_path / "wrong.c"
     source.write_text("int main(void) { return nothing; }\n")
