@@ -29,3 +29,5 @@ class RunOffer:
     """Whether a static program is one of this system's."""
     config: tuple[str, ...] = ()
     """Fragments beside the builder's base that a kernel of `--source` is configured with."""
+    fragments: tuple[str, ...] = ()
+    """Fragments of the harness's own that `--config` may name."""

@@ -121,7 +121,8 @@ def _check(order: RunOrder) -> None:
     _check_against_offer(order)
     for option, path in (
         ("--kernel", order.kernel), ("--vmlinux", order.vmlinux), ("--initrd", order.initrd),
-        ("--workload", order.workload), *(("--config", path) for path in order.config),
+        ("--workload", order.workload),
+        *(("--config", path) for path in order.config if not _is_own_fragment(order, path)),
     ):  # fmt: skip
         if path is not None and path.is_dir():
             raise UsageError(f"{option} {path} is a folder: name the file in it")
@@ -156,6 +157,10 @@ def _check(order: RunOrder) -> None:
         raise UsageError("--arg goes with --workload")
     if order.command is not None and order.workload is not None and _speaks(order):
         raise UsageError(f"--command runs no workload with {order.offer.header}: give --arg to it")
+
+
+def _is_own_fragment(order: RunOrder, path: Path) -> bool:
+    return str(path) in order.offer.fragments and not path.exists()
 
 
 def _check_against_offer(order: RunOrder) -> None:
@@ -221,7 +226,10 @@ def _kernel(order: RunOrder) -> dict[str, Any]:
             own["vmlinux"] = str(order.vmlinux.resolve())
         return own | append
     if order.source is not None:
-        config = [*order.offer.config, *(str(path.resolve()) for path in order.config)]
+        named = (
+            str(path if _is_own_fragment(order, path) else path.resolve()) for path in order.config
+        )
+        config = [*order.offer.config, *named]
         tree = {key: value for key, value in order.source.items() if value is not None}
         return {"source": tree | {"config": config}} | append
     if order.guest.model.kernel is None:

@@ -18,7 +18,7 @@ from harness.plan.offer import RunOffer
 from harness.progress import Say
 from harness.qemu.command import Boot
 from harness.systems.base import Debugger, GuestImage, ImageOrder, WorkloadOrder
-from harness.systems.gnumach.builder import gnumach_builder
+from harness.systems.gnumach.builder import gnumach_builder, own_configurations
 from harness.systems.gnumach.memory import require_room
 from harness.systems.gnumach.own import own_gnumach
 from harness.systems.gnumach.packaged import packaged_gnumach
@@ -48,6 +48,7 @@ class GnuMach:
         header="mach.h",
         plain=False,
         config=("smp-kdb.configure",),
+        fragments=tuple(own_configurations()),
     )
 
     def missing_tools(self, guest: GuestModel) -> str | None:

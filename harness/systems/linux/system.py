@@ -15,6 +15,7 @@ from harness.errors import ConfigurationError, InfrastructureError
 from harness.files import make_folder_once
 from harness.kernels.acquire import acquire_kernel
 from harness.kernels.apt import fetch_package, unpack
+from harness.kernels.kbuild.builder import own_fragments
 from harness.kernels.kernel import Kernel
 from harness.kernels.packaged import DEBIAN_ARCHITECTURES
 from harness.kernels.toolchain import WORKLOAD_BASE, compile_static, missing_compiler
@@ -58,7 +59,7 @@ class Linux:
     """The Linux micro-guest: initramfs, init with a control channel, busybox."""
 
     debugger: Debugger | None = None
-    run_offer = RunOffer(runs=_is_linux_program)
+    run_offer = RunOffer(runs=_is_linux_program, fragments=tuple(own_fragments()))
     # kernel/reboot.c, at the level of emergencies; old kernels without "reboot: " before it
     farewell: re.Pattern[bytes] | None = re.compile(
         rb"^(?:\[[^\]\n]*\] ?)*(?:reboot: |Power down\.|Restarting system)", re.MULTILINE

@@ -167,6 +167,10 @@ def test_a_tree_is_built_with_the_base_and_what_is_given(plain: Path, tmp_path: 
     (tmp_path / "mach.c").write_text('#include "mach.h"\n')
     mach = target_of(order_on("gnumach-x86_64", source=tree, workload=tmp_path / "mach.c")).model
     assert mach.kernels["run"]["gnumach-x86_64"].source.config == ["smp-kdb.configure"]
+    linux = order_on("linux-x86_64", source=tree, config=[Path("kasan.config"), plain])
+    recipe = target_of(linux).model.kernels["run"]["linux-x86_64"]
+    assert recipe.source is not None
+    assert recipe.source.config == ["kasan.config", str(plain)]  # the first is the harness's own
 
 
 @pytest.mark.parametrize(
@@ -182,6 +186,10 @@ def test_a_tree_is_built_with_the_base_and_what_is_given(plain: Path, tmp_path: 
         ({"kernel": PROJECT}, "is a folder: name the file in it"),
         ({"source": {}, "kernel": Path(__file__)}, "--source builds a kernel, and --kernel is one"),
         ({"config": [Path(__file__)]}, "--config says how --source is built"),
+        (
+            {"source": {}, "config": [Path("kasan.config")]},
+            "--config kasan.config: there is no such",
+        ),
         ({"failpoints": ["hook x=off"]}, "a freebsd guest has no mechanism 'hook'; it has: sysctl"),
         ({"failpoints": ["debug.fail_point.x=off"]}, "write 'sysctl debug.fail_point.x=off'"),
         ({"failpoints": ["sysctl x="]}, "expected PLACE=SETTING"),
