@@ -49,6 +49,7 @@ class _Files(paramiko.SFTPServerInterface):
 class _Session(paramiko.ServerInterface):
     def __init__(self, user_key: bytes) -> None:
         self._user_key = user_key
+        self._asking = threading.Lock()
 
     def get_allowed_auths(self, username: str) -> str:
         return "publickey"
@@ -67,11 +68,17 @@ class _Session(paramiko.ServerInterface):
         return True
 
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
-        threading.Thread(target=_execute, args=(channel, command), daemon=True).start()
+        threading.Thread(
+            target=_execute, args=(channel, command, self._asking), daemon=True
+        ).start()
         return True
 
 
-def _execute(channel: paramiko.Channel, command: bytes) -> None:
+def _execute(channel: paramiko.Channel, command: bytes, asking: threading.Lock) -> None:
+    # the answer is read once the request that this is for has been granted: a command that is
+    # soon done must not close its session before
+    with asking:
+        channel.get_transport().global_request("keepalive@localhost", wait=True)
     with subprocess.Popen(
         ["bash", "-c", command.decode()], start_new_session=True, stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
