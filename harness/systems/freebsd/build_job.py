@@ -23,8 +23,8 @@ from harness.qemu.accelerator import choose_accelerator
 from harness.qemu.guest import GuestFiles, GuestPlan, RunningGuest, started_guest
 from harness.systems.base import ImageOrder
 from harness.systems.freebsd.full_image import full_image
+from harness.systems.freebsd.makefs import find_makefs
 from harness.systems.freebsd.own import own_kernel
-from harness.systems.freebsd.root import find_makefs
 from harness.systems.freebsd.shipment import SOURCE, note_shipped, pack, plan_shipment
 from harness.systems.freebsd.source_disk import make_source_disk
 from harness.systems.machine import machine_of

@@ -2,21 +2,15 @@
 """The micro-guest's root: a small UFS with our init and the workload, made without root."""
 
 import hashlib
-import os
-import shutil
-import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.errors import InfrastructureError
-from harness.files import make_folder_once, write_atomically
-from harness.kernels.apt import fetch_package, unpack
+from harness.files import write_atomically
 from harness.progress import Say
-from harness.systems.filesystem_image import host_architecture
+from harness.systems.freebsd.makefs import find_makefs, make_ufs
 
 WORKLOAD_PATH = "/workload"
-_MAKEFS, _SUITE = "makefs", "bookworm"
 _LEAST_BYTES = 3 << 20
 """Room for what is put into the running guest."""
 _FORMAT = 2
@@ -59,15 +53,14 @@ def root_image(root: Root, cache: Path, say: Say) -> Path:
     image = cache / "images" / f"freebsd-root-{digest.hexdigest()[:16]}.ufs"
     if not image.exists():
         image.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(image, make_ufs(programs, find_makefs(cache, say)))
+        write_atomically(image, make_root(programs, find_makefs(cache, say)))
     return image
 
 
-def make_ufs(programs: dict[str, bytes], makefs: str) -> bytes:
-    """A UFS image with these programs in its root, and empty folders dev and tmp.
+def make_root(programs: dict[str, bytes], makefs: str) -> bytes:
+    """An image with these programs in its root, and empty folders dev and tmp.
 
-    Version 1 of the format: what Debian's makefs writes as version 2 is refused by the kernel (its
-    fs_sblockloc is version 1's). Raises InfrastructureError with what makefs said.
+    Raises InfrastructureError with what makefs said.
     """
     with tempfile.TemporaryDirectory(prefix="harness-root-") as scratch:
         tree = Path(scratch, "root")
@@ -79,46 +72,6 @@ def make_ufs(programs: dict[str, bytes], makefs: str) -> bytes:
         manifest.write_text(_MANIFEST + "".join(f"    {name}\n" for name in programs) + "..\n")
         image = Path(scratch, "image")
         size = _LEAST_BYTES + 2 * sum(len(content) for content in programs.values())
-        argv = [
-            makefs,
-            "-t",
-            "ffs",
-            "-B",
-            "little",
-            "-F",
-            str(manifest),
-            "-M",
-            str(size),
-            "-f",
-            "64",
-        ]
-        argv += ["-o", "version=1", "-T", "0", str(image), str(tree)]
-        try:
-            done = subprocess.run(
-                argv, capture_output=True, text=True, errors="replace", check=False,
-                stdin=subprocess.DEVNULL, timeout=_SECONDS,
-            )  # fmt: skip
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise InfrastructureError(f"makefs does not work: {error}") from error
-        if done.returncode != 0 or not image.is_file():
-            raise InfrastructureError(
-                f"`{' '.join(argv)}` failed with status {done.returncode}: {done.stderr.strip()}"
-            )
+        options = ["-F", str(manifest), "-f", "64", "-T", "0"]
+        make_ufs(makefs, tree, image, size, options, _SECONDS)
         return image.read_bytes()
-
-
-def find_makefs(cache: Path, say: Say) -> str:
-    """makefs(8): the host's, else the distribution's package, unpacked into the cache.
-
-    Raises InfrastructureError where neither can be had.
-    """
-    if (found := shutil.which(_MAKEFS)) is not None:
-        return found
-    package = fetch_package(_MAKEFS, _SUITE, host_architecture(), cache, say)
-    folder = cache / "unpacked" / f"{package.name}-{package.sha256[:16]}"
-    make_folder_once(folder, lambda into: unpack(package, into))
-    for place in ("usr/bin", "usr/sbin", "bin"):
-        program = folder / place / _MAKEFS
-        if os.access(program, os.X_OK):
-            return str(program)
-    raise InfrastructureError(f"the package {package.identity} holds no {_MAKEFS}")

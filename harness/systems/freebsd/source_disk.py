@@ -5,11 +5,10 @@ makefs(8) writes in seconds what tar(1) of an emulated guest unpacks in many min
 """
 
 import os
-import subprocess
 import tempfile
 from pathlib import Path
 
-from harness.errors import InfrastructureError
+from harness.systems.freebsd.makefs import make_ufs
 from harness.systems.freebsd.shipment import Shipment
 
 _FREE = "30%"
@@ -21,29 +20,13 @@ _SECONDS = 1800
 def make_source_disk(shipment: Shipment, source: Path, disk: Path, makefs: str) -> None:
     """Writes `disk`: the shipment's files as they are in the tree, and room for more.
 
-    It is a UFS of version 1, as the roots are (root.py says why). Raises InfrastructureError with
-    what makefs said.
+    Raises InfrastructureError with what makefs said.
     """
     with tempfile.TemporaryDirectory(prefix="tree-", dir=disk.parent) as scratch:
         tree = Path(scratch)
         _link(shipment, source, tree)
-        argv = [
-            makefs, "-t", "ffs", "-B", "little", "-M", str(_LEAST_BYTES),
-            "-b", _FREE, "-f", _FREE,
-            "-o", "version=1,bsize=32768,fsize=4096", str(disk), str(tree),
-        ]  # fmt: skip
-        try:
-            done = subprocess.run(
-                argv, capture_output=True, text=True, errors="replace", check=False,
-                stdin=subprocess.DEVNULL, timeout=_SECONDS,
-            )  # fmt: skip
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise InfrastructureError(f"makefs does not work: {error}") from error
-    if done.returncode != 0:
-        disk.unlink(missing_ok=True)
-        raise InfrastructureError(
-            f"`{' '.join(argv)}` failed with status {done.returncode}: {done.stderr.strip()}"
-        )
+        options = ["-b", _FREE, "-f", _FREE, "-o", "bsize=32768,fsize=4096"]
+        make_ufs(makefs, tree, disk, _LEAST_BYTES, options, _SECONDS)
 
 
 def _link(shipment: Shipment, source: Path, into: Path) -> None:

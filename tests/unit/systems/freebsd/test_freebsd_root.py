@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import InfrastructureError
-from harness.systems.freebsd.root import Root, make_ufs, root_image
+from harness.systems.freebsd.root import Root, make_root, root_image
 
 needs_makefs = pytest.mark.skipif(
     shutil.which("makefs") is None, reason="no makefs on this host (package makefs)"
@@ -21,7 +21,7 @@ SUPERBLOCK, MAGIC_OFFSET, UFS1 = 8192, 1372, 0x011954
 def test_the_image_is_ufs1_with_the_programs_in_it() -> None:
     makefs = shutil.which("makefs")
     assert makefs is not None
-    image = make_ufs({"init": b"INIT" * 1000, "workload": b"WORK" * 1000}, makefs)
+    image = make_root({"init": b"INIT" * 1000, "workload": b"WORK" * 1000}, makefs)
     assert struct.unpack_from("<i", image, SUPERBLOCK + MAGIC_OFFSET) == (UFS1,)
     for content in (b"INIT" * 1000, b"WORK" * 1000):
         assert content in image
@@ -49,9 +49,9 @@ def test_what_makefs_says_is_in_the_error(tmp_path: Path) -> None:
     makefs.write_text("#!/bin/sh\necho no space >&2\nexit 3\n")
     makefs.chmod(0o755)
     with pytest.raises(InfrastructureError, match="status 3: no space"):
-        make_ufs({"init": b""}, str(makefs))
+        make_root({"init": b""}, str(makefs))
 
 
 def test_a_makefs_that_is_not_there_is_said() -> None:
     with pytest.raises(InfrastructureError, match="makefs does not work"):
-        make_ufs({"init": b""}, "/nowhere/makefs")
+        make_root({"init": b""}, "/nowhere/makefs")
