@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
+from configured import NO_SOURCE, SOURCE, freebsd_marks
 
 from harness.errors import ConfigurationError
 from harness.kernels.kernel import Kernel
@@ -25,19 +26,10 @@ from harness.plan.load import Guest, chosen_guest, load_target
 from harness.systems.freebsd.guest_builder import guest_builder
 from harness.systems.registry import SYSTEMS
 
-SOURCE = os.environ.get("HARNESS_FREEBSD_SRC")
 IMAGE = os.environ.get("HARNESS_FREEBSD_IMAGE")
-pytestmark = [
-    pytest.mark.guest,
-    pytest.mark.freebsd,
-    pytest.mark.slow,
-    pytest.mark.timeout(3600),
-    pytest.mark.skipif(
-        SOURCE is None or IMAGE is None,
-        reason="HARNESS_FREEBSD_SRC and HARNESS_FREEBSD_IMAGE do not name a FreeBSD source tree "
-        "and a VM image of its release (docs/freebsd.md)",
-    ),
-]
+pytestmark = freebsd_marks(
+    bool(SOURCE and IMAGE), f"{NO_SOURCE}, or HARNESS_FREEBSD_IMAGE no VM image of its release"
+)
 _TREE = {
     "Makefile.inc1": "# ours\n",
     "Makefile": """\
@@ -66,7 +58,7 @@ kernel: main.o vm_fault.o
 @pytest.fixture(scope="module")
 def machine() -> Guest:
     """The image, to be booted on a kernel of the tree's."""
-    assert SOURCE is not None and IMAGE is not None
+    assert IMAGE is not None
     guest = chosen_guest(PROJECT, "freebsd-amd64-full", IMAGE)
     target = load_target(PROJECT, "freebsd-cow-valid")
     recipe = kernel_recipes(target, guest.known_as, parse_sources(SOURCE, None, None))["released"]

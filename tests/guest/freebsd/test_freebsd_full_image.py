@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from configured import NO_SOURCE, SOURCE, freebsd_marks
 
 from harness.console.guest_channel import CommandFailedError
 from harness.console.ssh import new_key
@@ -28,21 +29,11 @@ from harness.trials.debugger import ask_debugger
 from harness.trials.prepare import ReadyKernel, Request, prepare_arms, prepare_kernel
 from harness.trials.trial import run_trial
 
-SOURCE = os.environ.get("HARNESS_FREEBSD_SRC")
 IMAGES = {
     "freebsd-amd64-full": "HARNESS_FREEBSD_IMAGE",
     "freebsd-arm64-full": "HARNESS_FREEBSD_IMAGE_ARM64",
 }
-pytestmark = [
-    pytest.mark.guest,
-    pytest.mark.freebsd,
-    pytest.mark.slow,
-    pytest.mark.timeout(3600),
-    pytest.mark.skipif(
-        SOURCE is None,
-        reason="HARNESS_FREEBSD_SRC does not name a FreeBSD source tree (docs/freebsd.md)",
-    ),
-]
+pytestmark = freebsd_marks(bool(SOURCE), NO_SOURCE)
 POINT = "debug.fail_point.test_fail_point"
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from configured import NO_SOURCE, SOURCE, freebsd_marks
 
 from harness.console.channel import ControlChannel
 from harness.errors import ConfigurationError, GuestError
@@ -35,20 +36,11 @@ from harness.trials.debugger import ask_debugger
 
 PROJECT = Path(__file__).parents[3]
 HERE = Path(__file__).parent
-SOURCE = os.environ.get("HARNESS_FREEBSD_SRC")
 KERNELS = [name for name in os.environ.get("HARNESS_FREEBSD_KERNEL", "").split(":") if name]
 BUILT = ["freebsd-amd64", "freebsd-arm64"] if SOURCE or not KERNELS else []
-pytestmark = [
-    pytest.mark.guest,
-    pytest.mark.freebsd,
-    pytest.mark.slow,
-    pytest.mark.timeout(3600),
-    pytest.mark.skipif(
-        not SOURCE and not KERNELS,
-        reason="HARNESS_FREEBSD_SRC does not name a FreeBSD source tree, nor "
-        "HARNESS_FREEBSD_KERNEL a kernel (docs/freebsd.md)",
-    ),
-]
+pytestmark = freebsd_marks(
+    bool(SOURCE or KERNELS), f"{NO_SOURCE}, nor HARNESS_FREEBSD_KERNEL a kernel"
+)
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,12 @@
 """`harness run` on FreeBSD: a kernel file of the user's own, and a plain C reproducer."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from configured import NO_SOURCE, SOURCE, freebsd_marks
 from running import PROJECT, Done, Harness
 
 from harness.paths import cache_folder
@@ -15,17 +15,7 @@ from harness.plan.kernel import KernelRecipe, SourceRecipe
 from harness.plan.load import load_guest
 from harness.systems.freebsd.system import FreeBSD
 
-SOURCE = os.environ.get("HARNESS_FREEBSD_SRC")
-pytestmark = [
-    pytest.mark.guest,
-    pytest.mark.freebsd,
-    pytest.mark.slow,
-    pytest.mark.timeout(3600),
-    pytest.mark.skipif(
-        not SOURCE,
-        reason="HARNESS_FREEBSD_SRC does not name a FreeBSD source tree (docs/freebsd.md)",
-    ),
-]
+pytestmark = freebsd_marks(bool(SOURCE), NO_SOURCE)
 REPRODUCER = """\
 #include <stdio.h>
 #include <stdlib.h>

@@ -2,28 +2,17 @@
 """FreeBSD's two races on kernels of the tree HARNESS_FREEBSD_SRC."""
 
 import json
-import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
+from configured import NO_SOURCE, SOURCE, freebsd_marks
 
 from harness.paths import PROJECT
 
-SOURCE = os.environ.get("HARNESS_FREEBSD_SRC", "")
-pytestmark = [
-    pytest.mark.guest,
-    pytest.mark.freebsd,
-    pytest.mark.slow,
-    pytest.mark.timeout(3600),
-    pytest.mark.skipif(
-        not SOURCE,
-        reason="HARNESS_FREEBSD_SRC does not name a FreeBSD source tree (docs/freebsd.md)",
-    ),
-]
+pytestmark = freebsd_marks(bool(SOURCE), NO_SOURCE)
 FREED = "freeing mapped page"
 
 
